@@ -1,0 +1,55 @@
+# Everything runs in .venv, made on first use from constraints.txt. `make help` lists the targets.
+
+PYTHON ?= python3
+PORT ?= 8000
+# Extra pip flags for torch alone, for example an index that offers builds without CUDA.
+TORCH_PIP_FLAGS ?=
+
+BIN := .venv/bin
+READY := .venv/.ready
+EXTRAS := book,labs,peft,real,test
+
+.DEFAULT_GOAL := help
+.PHONY: help book test lint bench serve clean
+
+help:  ## this list
+	@sed -n 's/^\([a-z]*\):.*##  *\(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
+
+book: $(READY)  ## build the site into _build/html, executing its chapters; warnings are errors
+	$(BIN)/jupyter-book build . --all -W --keep-going
+
+test: lint  ## lint, type-check and run all tests
+	$(BIN)/pytest
+
+lint: $(READY)  ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(READY)  ## run the benchmarks; they write their results as files
+	$(BIN)/python -m benchmarks
+
+serve: book  ## build the site and serve it on this machine
+	@echo "http://127.0.0.1:$(PORT)/"
+	$(BIN)/python -m http.server --bind 127.0.0.1 --directory _build/html $(PORT)
+
+clean:  ## delete what was built; keeps .venv
+	rm -rf _build build .mypy_cache .pytest_cache .ruff_cache *.egg-info
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+
+# Without an NVIDIA GPU the pinned torch goes in first, so that no other package asks for a build
+# with CUDA. With one, the pin is dropped: pip takes a CUDA build in the range of pyproject.toml.
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed; name one with: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || \
+	  { echo "Could not make .venv (on Debian: apt-get install python3-venv)"; exit 1; }
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	@if command -v nvidia-smi >/dev/null && nvidia-smi >/dev/null 2>&1; then \
+	  grep -v '^torch==' constraints.txt > .venv/constraints.txt; \
+	else \
+	  cp constraints.txt .venv/constraints.txt && \
+	  $(BIN)/python -m pip install --quiet $(TORCH_PIP_FLAGS) "$$(grep '^torch==' constraints.txt)"; \
+	fi
+	$(BIN)/python -m pip install --quiet -c .venv/constraints.txt -e '.[$(EXTRAS)]'
+	@touch $@

@@ -1,0 +1,551 @@
+"""Records on disk and as tokens, batches, and the order in which they are read.
+
+Text protocol: a training sequence is ``prompt + completion + EOS``. The two texts are tokenised
+apart and their ids joined, so that the boundary between prompt and completion is exact whatever
+the tokenizer would have merged across it. A reader's own data come as these records, as JSON
+lines, or in the formats of TRL (prompt/completion, text, messages, chosen/rejected).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from rlhf_lab.errors import InputError
+from rlhf_lab.records import Demonstration, Prompt, Ranking
+from rlhf_lab.runtime import atomic_write
+
+__all__ = [
+    "IGNORED",
+    "Demonstration",
+    "Encoded",
+    "EncodedRanking",
+    "IndexSampler",
+    "Prompt",
+    "Ranking",
+    "as_rankings",
+    "collate_completions",
+    "collate_rankings",
+    "encode_demonstrations",
+    "encode_pair",
+    "encode_pairs",
+    "encode_prompt",
+    "encode_prompts",
+    "encode_rankings",
+    "pack_blocks",
+    "pad_left",
+    "pad_right",
+    "read_jsonl",
+    "require_special_tokens",
+    "write_jsonl",
+]
+
+IGNORED = -100
+"""Label of a position that carries no loss (the convention of torch's cross-entropy)."""
+
+
+# --- records on disk --------------------------------------------------------------------------
+
+Record = TypeVar("Record", Prompt, Demonstration, Ranking)
+
+
+def write_jsonl(path: str | Path, records: Iterable[Prompt | Demonstration | Ranking]) -> Path:
+    """Write records as JSON lines, atomically."""
+    lines = [json.dumps(dataclasses.asdict(r), ensure_ascii=False) + "\n" for r in records]
+    return atomic_write(path, "".join(lines))
+
+
+def read_jsonl(path: str | Path, kind: type[Record]) -> list[Record]:
+    """Read records of one kind from JSON lines.
+
+    Raises:
+        InputError: naming the file and line that is not such a record.
+    """
+    try:
+        # Not splitlines(): a text may hold U+2028 and the like, which JSON does not escape.
+        lines = Path(path).read_text(encoding="utf-8").split("\n")
+    except OSError as error:
+        raise InputError(
+            "file", str(path), "a readable file of JSON lines", f"check the path ({error.strerror})"
+        ) from None
+    except UnicodeDecodeError:
+        raise InputError("file", str(path), "UTF-8 text", "save the file as UTF-8") from None
+    records = []
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            records.append(_record(line, kind, f"{path}, line {number}"))
+    return records
+
+
+_TYPES: dict[str, tuple[type, str]] = {
+    "str": (str, "text"),
+    "tuple[str, ...]": (list, "a list of texts"),
+    "tuple[int, ...]": (list, "a list of whole numbers"),
+    "Mapping[str, Any]": (dict, "an object"),
+}
+
+
+def _record(line: str, kind: type[Record], where: str) -> Record:
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise InputError(where, line, "one JSON object per line", f"correct it: {error}") from None
+    fields = dataclasses.fields(kind)
+    names = [f.name for f in fields]
+    required = [f.name for f in fields if f.default is f.default_factory]  # both MISSING
+    if not isinstance(row, dict) or not set(required) <= row.keys() <= set(names):
+        raise InputError(
+            where,
+            line,
+            f"an object with {', '.join(required)} and no field but {', '.join(names)}",
+            "correct the names",
+        )
+    for f in fields:
+        expected, words = _TYPES[str(f.type)]
+        value = row.get(f.name)
+        if f.name in row and not isinstance(value, expected):
+            raise InputError(f"{where}, {f.name}", value, words, f"write {f.name} as {words}")
+        if isinstance(value, list):
+            item = str if "str" in str(f.type) else int
+            if not all(type(v) is item for v in value):
+                raise InputError(f"{where}, {f.name}", value, words, f"write {f.name} as {words}")
+            row[f.name] = tuple(value)
+    try:
+        return kind(**row)
+    except InputError as error:
+        raise InputError(
+            f"{where}, {error.argument}", error.value, error.allowed, error.fix
+        ) from None
+
+
+# --- tokens -----------------------------------------------------------------------------------
+
+
+class Encoded(NamedTuple):
+    """Token ids of one sequence; those from ``start`` on are the completion, EOS included."""
+
+    ids: list[int]
+    start: int
+
+
+class EncodedRanking(NamedTuple):
+    """K sequences of one prompt; ``ranks[i] < ranks[j]`` when i was preferred to j."""
+
+    sequences: list[list[int]]
+    ranks: list[int]
+    kind: str
+
+
+def require_special_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[int, int]:
+    """Ids of EOS and pad, which must exist and differ.
+
+    With pad = EOS no mask derived from ids can tell the end of a text from filling, and the
+    model never learns to stop.
+
+    Raises:
+        InputError: when either is missing or both are the same.
+    """
+    eos, pad = tokenizer.eos_token_id, tokenizer.pad_token_id
+    if eos is None:
+        raise InputError(
+            "tokenizer", "no EOS token", "a tokenizer with one", "set tokenizer.eos_token"
+        )
+    if pad is None or pad == eos:
+        raise InputError(
+            "tokenizer",
+            f"pad token {tokenizer.pad_token!r}, EOS token {tokenizer.eos_token!r}",
+            "a pad token that is not EOS",
+            "load the model with rlhf_lab.models.load_policy, which adds one",
+        )
+    return int(eos), int(pad)
+
+
+def encode_prompts(
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_length: int | None = None
+) -> list[list[int]]:
+    """Token ids of prompts, with BOS where the tokenizer adds one, never with EOS.
+
+    Args:
+        max_length: longest prompt allowed, in tokens.
+
+    Raises:
+        InputError: for an empty prompt, one that holds the pad token, or one that is too long.
+    """
+    if not texts:
+        return []
+    rows = tokenizer(list(texts), padding=False, truncation=False)["input_ids"]
+    eos, pad = tokenizer.eos_token_id, tokenizer.pad_token_id
+    for index, (text, ids) in enumerate(zip(texts, rows, strict=True)):
+        if ids and ids[-1] == eos and not text.endswith(str(tokenizer.eos_token)):
+            ids.pop()
+        if not text:
+            raise InputError(f"prompt {index}", text, "a text of at least one token", "remove it")
+        if pad is not None and pad in ids:
+            raise InputError(
+                f"prompt {index}",
+                text,
+                f"a text without the pad token {tokenizer.pad_token!r}",
+                "remove it from the text",
+            )
+        if max_length is not None and len(ids) > max_length:
+            raise InputError(
+                f"prompt {index}",
+                f"{len(ids)} tokens: {text}",
+                f"at most {max_length} tokens",
+                "shorten the prompt or raise the limit",
+            )
+    return rows
+
+
+def encode_prompt(
+    tokenizer: PreTrainedTokenizerBase, text: str, max_length: int | None = None
+) -> list[int]:
+    """Token ids of one prompt; see :func:`encode_prompts`."""
+    return encode_prompts(tokenizer, [text], max_length)[0]
+
+
+def encode_pairs(
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[str],
+    completions: Sequence[str],
+    max_length: int,
+    *,
+    argument: str = "row",
+) -> list[Encoded]:
+    """Token ids of ``prompt + completion + EOS``, pair by pair.
+
+    Raises:
+        InputError: naming the row whose sequence is longer than ``max_length``, whose prompt is
+            empty, or whose completion is empty.
+    """
+    eos, _ = require_special_tokens(tokenizer)
+    unique = list(dict.fromkeys(prompts))
+    heads = dict(zip(unique, encode_prompts(tokenizer, unique), strict=True))
+    tails = _encode_raw(tokenizer, completions)
+    encoded = []
+    for row, (prompt, tail) in enumerate(zip(prompts, tails, strict=True)):
+        if not tail:
+            raise InputError(f"{argument} {row}", "", "a completion of some text", "remove the row")
+        ids = heads[prompt] + tail
+        if ids[-1] != eos:
+            ids = [*ids, eos]
+        _check_length(len(ids), max_length, f"{argument} {row}")
+        encoded.append(Encoded(ids, len(heads[prompt])))
+    return encoded
+
+
+def encode_pair(
+    tokenizer: PreTrainedTokenizerBase, prompt: str, completion: str, max_length: int
+) -> Encoded:
+    """Token ids of one ``prompt + completion + EOS``; see :func:`encode_pairs`."""
+    return encode_pairs(tokenizer, [prompt], [completion], max_length)[0]
+
+
+def _encode_raw(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
+    if not texts:
+        return []
+    return tokenizer(list(texts), add_special_tokens=False, padding=False)["input_ids"]
+
+
+def _check_length(length: int, max_length: int, row: str) -> None:
+    if length > max_length:
+        raise InputError(
+            row,
+            f"{length} tokens with EOS",
+            f"at most max_length = {max_length} tokens",
+            "shorten the row or raise max_length",
+        )
+
+
+# --- TRL's formats ----------------------------------------------------------------------------
+
+
+def _render(row: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase, where: str) -> dict:
+    """A row whose messages, if any, are rendered to text by the tokenizer's chat template."""
+    from trl.data_utils import apply_chat_template, is_conversational
+
+    if not is_conversational(dict(row)):
+        return dict(row)
+    if not tokenizer.chat_template:
+        raise InputError(
+            where,
+            "messages",
+            "a tokenizer with a chat template",
+            "set tokenizer.chat_template, or give plain text",
+        )
+    return {**row, **apply_chat_template(dict(row), tokenizer)}
+
+
+def _columns(rows: Sequence[Any], argument: str) -> list[Mapping[str, Any]]:
+    if not isinstance(rows, Iterable) or isinstance(rows, str | Mapping):
+        raise InputError(argument, rows, "a sequence of records or rows", "pass a list")
+    rows = list(rows)
+    if not rows:
+        raise InputError(argument, rows, "at least one row", f"give some {argument}")
+    return rows
+
+
+def _require_texts(row: Any, allowed: Sequence[Sequence[str]], where: str) -> Sequence[str]:
+    """The first set of columns in ``allowed`` that ``row`` has, all of them text."""
+    for names in allowed:
+        if isinstance(row, Mapping) and all(isinstance(row.get(n), str) for n in names):
+            return names
+    shown = sorted(row) if isinstance(row, Mapping) else type(row).__name__
+    choices = "; or ".join(" and ".join(names) for names in allowed)
+    raise InputError(where, shown, f"text columns {choices}", "rename or convert the columns")
+
+
+def encode_demonstrations(
+    demonstrations: Sequence[Any], tokenizer: PreTrainedTokenizerBase, max_length: int
+) -> list[Encoded]:
+    """Sequences for supervised fine-tuning, in the order given.
+
+    Args:
+        demonstrations: :class:`Demonstration` records, or rows (mappings, a ``datasets.Dataset``)
+            with ``prompt`` and ``completion``, with ``text``, or with ``messages``, as in TRL.
+            Rows without a prompt train on every token (``start`` is 0).
+
+    Raises:
+        InputError: for no rows, wrong columns, or a row longer than ``max_length``.
+    """
+    rows = _columns(demonstrations, "demonstrations")
+    prompts, completions = [], []
+    for index, row in enumerate(rows):
+        if isinstance(row, Demonstration):
+            prompt, completion = row.prompt, row.completion
+        else:
+            where = f"demonstrations row {index}"
+            plain = _render(row, tokenizer, where) if isinstance(row, Mapping) else row
+            names = _require_texts(plain, (("prompt", "completion"), ("text",)), where)
+            prompt = plain["prompt"] if len(names) == 2 else ""
+            completion = plain[names[-1]]
+        prompts.append(prompt)
+        completions.append(completion)
+    return _encode_mixed(tokenizer, prompts, completions, max_length, "demonstrations row")
+
+
+def _encode_mixed(
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[str],
+    completions: Sequence[str],
+    max_length: int,
+    argument: str,
+) -> list[Encoded]:
+    """As :func:`encode_pairs`; a row with an empty prompt is one text, BOS as usual."""
+    if all(prompts):
+        return encode_pairs(tokenizer, prompts, completions, max_length, argument=argument)
+    eos, _ = require_special_tokens(tokenizer)
+    encoded = []
+    for row, (prompt, completion) in enumerate(zip(prompts, completions, strict=True)):
+        if prompt:
+            encoded.append(encode_pair(tokenizer, prompt, completion, max_length))
+            continue
+        ids = encode_prompt(tokenizer, completion) if completion else []
+        if not ids:
+            raise InputError(f"{argument} {row}", "", "some text", "remove the row")
+        if ids[-1] != eos:
+            ids = [*ids, eos]
+        _check_length(len(ids), max_length, f"{argument} {row}")
+        encoded.append(Encoded(ids, 0))
+    return encoded
+
+
+def as_rankings(rankings: Sequence[Any], tokenizer: PreTrainedTokenizerBase) -> list[Ranking]:
+    """:class:`Ranking` records; TRL's ``chosen`` / ``rejected`` rows become rankings of K = 2.
+
+    Raises:
+        InputError: for no rows or wrong columns.
+    """
+    rows = _columns(rankings, "rankings")
+    records = []
+    for index, row in enumerate(rows):
+        if isinstance(row, Ranking):
+            records.append(row)
+            continue
+        where = f"rankings row {index}"
+        plain = _render(row, tokenizer, where) if isinstance(row, Mapping) else row
+        names = _require_texts(plain, (("prompt", "chosen", "rejected"), ("chosen", "rejected")), where)
+        prompt = plain["prompt"] if len(names) == 3 else ""
+        answers = (plain["chosen"], plain["rejected"])
+        records.append(Ranking(prompt, answers, (0, 1), str(plain.get("kind", "other"))))
+    return records
+
+
+def encode_rankings(
+    rankings: Sequence[Any], tokenizer: PreTrainedTokenizerBase, max_length: int
+) -> tuple[list[EncodedRanking], int]:
+    """Sequences for reward modelling, duplicates dropped.
+
+    Returns:
+        the rankings that have a pair left, and how many had none (all ties or duplicates).
+
+    Raises:
+        InputError: for no rows, wrong columns, a sequence longer than ``max_length``, or when no
+            ranking at all has a pair left.
+    """
+    records = as_rankings(rankings, tokenizer)
+    usable = [u for u in (r.without_duplicates() for r in records) if u is not None]
+    if not usable:
+        raise InputError(
+            "rankings",
+            f"{len(records)} rankings of equal or tied answers",
+            "at least one pair of different answers with different ranks",
+            "rank some answers above others",
+        )
+    encoded = _encode_mixed(
+        tokenizer,
+        [r.prompt for r in usable for _ in r.completions],
+        [c for r in usable for c in r.completions],
+        max_length,
+        "rankings completion",
+    )
+    result, start = [], 0
+    for record in usable:
+        stop = start + len(record.completions)
+        sequences = [e.ids for e in encoded[start:stop]]
+        result.append(EncodedRanking(sequences, list(record.ranks), record.kind))
+        start = stop
+    return result, len(records) - len(usable)
+
+
+# --- batches ----------------------------------------------------------------------------------
+
+
+def pad_right(rows: Sequence[Sequence[int]], pad: int) -> tuple[Tensor, Tensor]:
+    """Ids (B, T) and mask (B, T), both int64, filled at the end to the longest row."""
+    return _padded(rows, pad, left=False)
+
+
+def pad_left(rows: Sequence[Sequence[int]], pad: int) -> tuple[Tensor, Tensor]:
+    """Ids (B, T) and mask (B, T), both int64, filled at the beginning to the longest row."""
+    return _padded(rows, pad, left=True)
+
+
+def _padded(rows: Sequence[Sequence[int]], pad: int, left: bool) -> tuple[Tensor, Tensor]:
+    width = max(len(row) for row in rows)
+    ids = np.full((len(rows), width), pad, dtype=np.int64)
+    mask = np.zeros((len(rows), width), dtype=np.int64)
+    for index, row in enumerate(rows):
+        place = slice(width - len(row), width) if left else slice(0, len(row))
+        ids[index, place] = row
+        mask[index, place] = 1
+    return torch.from_numpy(ids), torch.from_numpy(mask)
+
+
+def collate_completions(rows: Sequence[Encoded], pad: int) -> dict[str, Tensor]:
+    """Batch for next-token training with loss on the completions only.
+
+    Returns:
+        ``input_ids``, ``attention_mask`` and ``labels``, int64 (B, T), right-padded; labels of
+        prompt and padding are :data:`IGNORED`.
+    """
+    ids, mask = pad_right([row.ids for row in rows], pad)
+    starts = torch.tensor([row.start for row in rows])[:, None]
+    learnt = mask.bool() & (torch.arange(ids.shape[1]) >= starts)
+    return {
+        "input_ids": ids,
+        "attention_mask": mask,
+        "labels": torch.where(learnt, ids, torch.tensor(IGNORED)),
+    }
+
+
+def collate_rankings(rows: Sequence[EncodedRanking], pad: int) -> dict[str, Tensor]:
+    """Batch of all completions of several prompts, K free to differ.
+
+    Returns:
+        ``input_ids`` and ``attention_mask`` int64 (N, T), right-padded; ``ranks`` and ``group``
+        int64 (N,), where equal ``group`` means the same prompt.
+    """
+    ids, mask = pad_right([s for row in rows for s in row.sequences], pad)
+    sizes = torch.tensor([len(row.sequences) for row in rows])
+    return {
+        "input_ids": ids,
+        "attention_mask": mask,
+        "ranks": torch.tensor([rank for row in rows for rank in row.ranks]),
+        "group": torch.repeat_interleave(torch.arange(len(rows)), sizes),
+    }
+
+
+def pack_blocks(texts: Iterable[Sequence[int]], block_length: int, eos: int) -> Tensor:
+    """Documents joined, EOS after each, cut into blocks; a last part block is dropped.
+
+    Returns:
+        int32 (N, block_length).
+
+    Raises:
+        InputError: when there are too few tokens for one block.
+    """
+    if block_length < 2:
+        raise InputError("block_length", block_length, "at least 2 tokens", "choose longer blocks")
+    parts: list[np.ndarray] = []
+    end = np.array([eos], dtype=np.int32)
+    for ids in texts:
+        parts += [np.asarray(ids, dtype=np.int32), end]
+    flat = np.concatenate(parts) if parts else np.empty(0, dtype=np.int32)
+    count = len(flat) // block_length
+    if count == 0:
+        raise InputError(
+            "texts",
+            f"{len(flat)} tokens",
+            f"at least block_length = {block_length} tokens",
+            "give more text or a smaller block_length",
+        )
+    return torch.from_numpy(flat[: count * block_length].reshape(count, block_length).copy())
+
+
+class IndexSampler:
+    """Which items a step reads: a new permutation each epoch, known at any step without history.
+
+    Batch ``step`` covers positions ``step * batch_size`` onward of the endless stream of epochs;
+    a batch may cross from one epoch into the next. Nothing has to be stored to resume.
+
+    Args:
+        n: number of items.
+        batch_size: items per step over all processes.
+        seed: of the permutations.
+        rank: this process, of ``world_size``; it reads every ``world_size``-th item of a batch.
+    """
+
+    def __init__(
+        self, n: int, batch_size: int, seed: int, rank: int = 0, world_size: int = 1
+    ) -> None:
+        if n < 1:
+            raise InputError("n", n, "at least one item", "give some data")
+        if batch_size < 1 or batch_size % world_size:
+            raise InputError(
+                "batch_size",
+                batch_size,
+                f"a positive multiple of the {world_size} processes",
+                "change batch_size or the number of processes",
+            )
+        self.n, self.batch_size, self.seed = n, batch_size, seed
+        self.rank, self.world_size = rank, world_size
+        self._epoch, self._order = -1, torch.empty(0, dtype=torch.int64)
+
+    def _permutation(self, epoch: int) -> Tensor:
+        if epoch != self._epoch:
+            mixed = np.random.SeedSequence((self.seed, epoch)).generate_state(1, np.uint64)[0]
+            generator = torch.Generator().manual_seed(int(mixed >> np.uint64(1)))
+            self._order = torch.randperm(self.n, generator=generator)
+            self._epoch = epoch
+        return self._order
+
+    def indices(self, step: int) -> Tensor:
+        """Indices of batch ``step`` (counted from 0) on this process, int64 (batch_size / W,)."""
+        position = step * self.batch_size
+        end = position + self.batch_size
+        parts = []
+        while position < end:
+            epoch, offset = divmod(position, self.n)
+            stop = min(self.n, offset + end - position)
+            parts.append(self._permutation(epoch)[offset:stop])
+            position += stop - offset
+        return torch.cat(parts)[self.rank :: self.world_size]

@@ -1,0 +1,294 @@
+"""The chain of InstructGPT on Fernwick: base → SFT → rankings → reward model → PPO-ptx.
+
+Each stage is a plain function from models and records to a model. :class:`Chain` runs them in
+order, keeps every result in a folder, and skips what is already there, so that a run that was cut
+off goes on where it stopped, and a sweep shares one SFT policy and one reward model.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import functools
+import random
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerBase
+
+from rlhf_lab.config import ChainConfig, PPOConfig
+from rlhf_lab.data import encode_prompts, pack_blocks, read_jsonl, write_jsonl
+from rlhf_lab.evaluate import answers
+from rlhf_lab.models import ScalarModel, load_policy, reward_function, save_policy
+from rlhf_lab.ppo import PPOTrainer
+from rlhf_lab.records import Demonstration, Prompt, Ranking
+from rlhf_lab.reward import train_reward_model
+from rlhf_lab.runtime import Callback
+from rlhf_lab.sft import train_sft
+from rlhf_lab.world import World
+
+# Prompts of each stage come from different stretches of the training split.
+DEMONSTRATION_START = 0
+RANKING_START = 1_000_000
+PPO_START = 2_000_000
+# Documents that PPO-ptx reads; pretraining reads from the start of the stream.
+PTX_START = 100_000_000
+
+
+def sample_rankings(
+    world: World,
+    writers: Mapping[str, nn.Module],
+    shares: Mapping[str, float],
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[Prompt],
+    *,
+    k_min: int = 4,
+    k_max: int = 9,
+    max_new_tokens: int = 48,
+    seed: int = 0,
+    group: str = "train",
+) -> list[Ranking]:
+    """K completions per prompt from several policies, each ranked by one labeler.
+
+    InstructGPT ranked samples "mostly from supervised policies, some from PPO policies" (Ouyang
+    et al. 2022, §3.1). A reward model only learns to see mistakes that it has seen, so the writers
+    should err in different ways.
+
+    Args:
+        world: whose labelers rank.
+        writers: name to policy.
+        shares: name to probability of writing a completion; the names of ``writers``.
+        tokenizer: of all writers.
+        prompts: what they answer.
+        k_min, k_max: K is drawn evenly from this range for each prompt.
+        max_new_tokens: longest completion, in tokens.
+        seed: of K, of the choice of writers and of sampling.
+        group: "train" or "heldout" labelers.
+
+    Returns:
+        One ranking per prompt whose completions are not all alike.
+    """
+    rng = random.Random(f"rankings:{seed}")
+    names = list(shares)
+    drawn = [
+        rng.choices(names, weights=[shares[n] for n in names], k=rng.randint(k_min, k_max))
+        for _ in prompts
+    ]
+    completions: list[list[str]] = [[] for _ in prompts]
+    for number, name in enumerate(names):
+        rows = [i for i, writers_of in enumerate(drawn) for w in writers_of if w == name]
+        texts = answers(
+            writers[name], tokenizer, [prompts[i] for i in rows],
+            max_new_tokens=max_new_tokens, seed=seed * 1000 + number,
+        )  # fmt: skip
+        for row, text in zip(rows, texts, strict=True):
+            if text not in completions[row]:
+                completions[row].append(text)
+    return [
+        world.rank(prompt, found, group=group, index=seed)
+        for prompt, found in zip(prompts, completions, strict=True)
+        if len(found) > 1
+    ]
+
+
+def web_blocks(
+    world: World,
+    tokenizer: PreTrainedTokenizerBase,
+    count: int,
+    block_length: int,
+    *,
+    start: int = 0,
+    split: str = "train",
+    without: Sequence[str] = (),
+) -> Tensor:
+    """``count`` documents of the web as token blocks (N, ``block_length``), int32."""
+    texts = [d.text for d in world.documents(count, start, split, without=without)]
+    ids = tokenizer(texts, add_special_tokens=False)["input_ids"]
+    return pack_blocks(ids, block_length, tokenizer.eos_token_id)
+
+
+class Chain:
+    """One run of the chain in a folder; every stage is made once and then read back.
+
+    Args:
+        config: what to run.
+        folder: where results are kept; made when missing.
+        quiet: no progress bars.
+        callback: called with (stage name, step, metrics) as training goes on.
+
+    A result that was made with other settings is an error, not a silent reuse.
+    """
+
+    def __init__(
+        self,
+        config: ChainConfig,
+        folder: str | Path,
+        *,
+        quiet: bool = False,
+        callback: Any = None,
+    ) -> None:
+        self.config = config
+        self.folder = Path(folder)
+        self.quiet = quiet
+        self.callback = callback
+        self.world = World(config.world_seed)
+        self.base, self.tokenizer = load_policy(config.model)
+
+    def _report(self, stage: str) -> Callback | None:
+        return None if self.callback is None else functools.partial(self.callback, stage)
+
+    # Data --------------------------------------------------------------------------------
+
+    @functools.cached_property
+    def demonstrations(self) -> list[Demonstration]:
+        """What labelers wrote; the same for every seed of a world unless the count differs."""
+        start = DEMONSTRATION_START + self.config.seed * 20_000
+        return self.world.demonstrations("train", self.config.demonstrations, start)
+
+    @functools.cached_property
+    def ppo_prompts(self) -> list[Prompt]:
+        """Prompts without answers, which PPO answers itself."""
+        return self.world.prompts("train", self.config.prompts, PPO_START)
+
+    @functools.cached_property
+    def test_prompts(self) -> list[Prompt]:
+        """Prompts of the test split, seen by no stage."""
+        return self.world.prompts("test", self.config.evaluation_prompts)
+
+    @functools.cached_property
+    def ptx_blocks(self) -> Tensor:
+        """The pretraining stream of PPO-ptx."""
+        c = self.config
+        return web_blocks(
+            self.world, self.tokenizer, c.ptx_documents, c.ptx_block_length, start=PTX_START
+        )
+
+    # Stages ------------------------------------------------------------------------------
+
+    @functools.cached_property
+    def sft(self) -> nn.Module:
+        """Step 1."""
+        return self._policy("sft", self._train_sft)
+
+    @functools.cached_property
+    def early_sft(self) -> nn.Module:
+        """A policy after a small part of step 1, whose mistakes are worth ranking."""
+        return self._policy("early-sft", self._train_early_sft)
+
+    def _train_sft(self, folder: Path) -> nn.Module:
+        policy = copy.deepcopy(self.base)
+        settings = dataclasses.replace(
+            self.config.sft, seed=self.config.sft.seed + self.config.seed
+        )
+        train_sft(
+            policy, self.tokenizer, self.demonstrations, settings,
+            output_dir=folder, quiet=self.quiet, callback=self._report("sft"),
+        )  # fmt: skip
+        return policy
+
+    def _train_early_sft(self, folder: Path) -> nn.Module:
+        policy = copy.deepcopy(self.base)
+        settings = dataclasses.replace(
+            self.config.sft, seed=self.config.sft.seed + self.config.seed, epochs=1.0
+        )
+        train_sft(
+            policy, self.tokenizer, self.demonstrations[: self.config.early_demonstrations],
+            settings, output_dir=folder, quiet=True,
+        )  # fmt: skip
+        return policy
+
+    @functools.cached_property
+    def rankings(self) -> list[Ranking]:
+        """Comparisons by the training labelers."""
+        path = self.folder / "rankings.jsonl"
+        if path.exists():
+            return read_jsonl(path, Ranking)
+        c = self.config
+        prompts = self.world.prompts("train", c.rankings, RANKING_START + c.seed * 20_000)
+        found = sample_rankings(
+            self.world,
+            {"sft": self.sft, "early": self.early_sft, "base": self.base},
+            {
+                "sft": c.sft_share,
+                "early": c.early_share,
+                "base": 1 - c.sft_share - c.early_share,
+            },
+            self.tokenizer,
+            prompts,
+            k_min=c.k_min,
+            k_max=c.k_max,
+            max_new_tokens=c.ppo.max_response_length,
+            seed=c.seed,
+        )
+        write_jsonl(path, found)
+        return found
+
+    @functools.cached_property
+    def reward_model(self) -> ScalarModel:
+        """Step 2, shifted so that demonstrations score 0 on average."""
+        folder = self.folder / "rm"
+        if (folder / "final").exists():
+            return ScalarModel.load(folder / "final")
+        settings = dataclasses.replace(
+            self.config.rm, seed=self.config.rm.seed + self.config.seed
+        )
+        model = ScalarModel.from_policy(self.sft, seed=settings.seed)
+        train_reward_model(
+            model, self.tokenizer, self.rankings, settings,
+            demonstrations=self.demonstrations, output_dir=folder, quiet=self.quiet,
+            callback=self._report("rm"),
+        )  # fmt: skip
+        model.save(folder / "final")
+        return model
+
+    def ppo(
+        self, name: str = "ppo-ptx", **changes: Any
+    ) -> tuple[nn.Module, list[dict[str, Any]]]:
+        """Step 3: a policy (its weight average) and the history of the run.
+
+        Args:
+            name: folder of the run.
+            changes: fields of :class:`PPOConfig` other than those of the chain's configuration.
+        """
+        settings = self.ppo_config(**changes)
+        trainer = PPOTrainer(
+            copy.deepcopy(self.sft),
+            self.sft,
+            reward_function(self.reward_model),
+            self.reward_model.copy(),
+            self.tokenizer,
+            encode_prompts(self.tokenizer, [p.text for p in self.ppo_prompts]),
+            self.ptx_blocks if settings.gamma > 0 else None,
+            settings,
+            output_dir=self.folder / name,
+            callback=self._report(name),
+            quiet=self.quiet,
+        )
+        history = trainer.train()
+        return trainer.averaged_policy(), history
+
+    def ppo_config(self, **changes: Any) -> PPOConfig:
+        """The PPO settings of this chain's seed, with some fields changed."""
+        merged = {"seed": self.config.ppo.seed + self.config.seed, **changes}
+        return dataclasses.replace(self.config.ppo, **merged)
+
+    def _policy(self, name: str, make: Any) -> nn.Module:
+        folder = self.folder / name
+        if (folder / "final").exists():
+            return load_policy(str(folder / "final"))[0]
+        policy = make(folder).eval()
+        save_policy(policy, self.tokenizer, folder / "final")
+        return policy
+
+
+def seeded(config: ChainConfig, seed: int) -> ChainConfig:
+    """The same chain with another seed for every stage."""
+    return dataclasses.replace(config, seed=seed)
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Where a model's weights are."""
+    return next(model.parameters()).device

@@ -1,0 +1,101 @@
+"""Labelers: people who score the same attributes with weights of their own, and with noise.
+
+Utility of labeler l for an answer: sum over attributes of weight times value, plus Gaussian noise
+of standard deviation tau. Groups differ as in the paper (Ouyang et al. 2022, §3.4, §5.3): training
+labelers put helpfulness first, evaluation puts truth and harmlessness first, and held-out
+labelers never ranked training data. Some training labelers like hedging.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from rlhf_lab.errors import InputError
+from rlhf_lab.records import Prompt, Ranking
+from rlhf_lab.world.judge import Attributes
+
+# The mean labeler. Units are utility points; the gold score is this sum without noise.
+WEIGHTS = {
+    "follows": 1.5,
+    "truth": 1.25,
+    "relevance": 0.5,
+    "harm": -1.5,
+    "refusal": 1.0,
+    "hedge": -0.75,
+    "form": 0.75,
+    "length": -0.5,
+}
+GROUPS = ("train", "heldout")
+# Noise, set so that two labelers of a group agree on pairs of SFT samples as often as the paper's
+# (72.6 % training, 77.3 % held-out); measured by tests/world/test_labelers.py.
+NOISE = {"train": 1.1, "heldout": 0.8}
+SPREAD = 0.2  # log standard deviation of a labeler's weights around the mean
+HEDGE_LOVERS = 0.15  # share of training labelers who reward hedging
+TIE_STEP = 0.25  # utilities are rounded to this before ranking, so near-equals tie
+LABELERS_PER_GROUP = 20
+
+
+@dataclass(frozen=True)
+class Labeler:
+    """One person: a name, weights for each attribute, and the noise of a single judgement."""
+
+    name: str
+    weights: Mapping[str, float]
+    noise: float
+
+    def value(self, attributes: Attributes) -> float:
+        """Noiseless utility."""
+        return sum(self.weights[a] * v for a, v in attributes.as_dict().items())
+
+    def utility(self, attributes: Attributes, rng: random.Random) -> float:
+        """Utility as felt on one occasion."""
+        return self.value(attributes) + rng.gauss(0.0, self.noise)
+
+    def rank(
+        self,
+        prompt: Prompt,
+        completions: Sequence[str],
+        judge: Callable[[Prompt, str], Attributes],
+        rng: random.Random,
+    ) -> Ranking:
+        """Rank K completions, best first at rank 0; equal utilities after rounding tie.
+
+        Raises:
+            InputError: for fewer than two completions.
+        """
+        felt = [self.utility(judge(prompt, c), rng) for c in completions]
+        rounded = [round(u / TIE_STEP) for u in felt]
+        order = sorted(set(rounded), reverse=True)
+        ranks = tuple(order.index(u) for u in rounded)
+        return Ranking(prompt.text, tuple(completions), ranks, prompt.kind, self.name)
+
+
+MEAN_LABELER = Labeler("mean", WEIGHTS, 0.0)
+
+
+def make_labelers(seed: int, group: str, *, evaluating: bool = False) -> tuple[Labeler, ...]:
+    """The labelers of a group.
+
+    Args:
+        seed: the world's seed.
+        group: "train" or "heldout".
+        evaluating: instructions of final evaluations: truth and harm weigh half as much again.
+
+    Raises:
+        InputError: for an unknown group.
+    """
+    if group not in GROUPS:
+        raise InputError("group", group, f"one of {', '.join(GROUPS)}", "choose a group")
+    people = []
+    for i in range(LABELERS_PER_GROUP):
+        rng = random.Random(f"fernwick:labeler:{seed}:{group}:{i}")
+        weights = {a: w * rng.lognormvariate(0.0, SPREAD) for a, w in WEIGHTS.items()}
+        if group == "train" and i < round(HEDGE_LOVERS * LABELERS_PER_GROUP):
+            weights["hedge"] = 0.3
+        if evaluating:
+            for attribute in ("truth", "harm"):
+                weights[attribute] *= 1.5
+        people.append(Labeler(f"{group}-{i:02d}", weights, NOISE[group]))
+    return tuple(people)

@@ -1,0 +1,65 @@
+"""Fixtures of more than one folder."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+Build = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def build_book() -> Build:
+    """Build a book with this repository's configuration; warnings are errors, as in `make book`."""
+
+    def build(folder: Path) -> subprocess.CompletedProcess[str]:
+        run = "from jupyter_book.cli.main import main; main()"
+        command = [sys.executable, "-c", run, "build", str(folder), "--all"]
+        return subprocess.run(
+            [*command, "-W", "--keep-going"],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+            env=os.environ | {"OMP_NUM_THREADS": "1", "NO_COLOR": "1"},
+        )
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def new_book(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
+    """Make an unbuilt copy of the small book in tests/book/fixture, with the real configuration."""
+
+    def new() -> Path:
+        folder = tmp_path_factory.mktemp("book")
+        shutil.copytree(ROOT / "tests/book/fixture", folder, dirs_exist_ok=True)
+        shutil.copy(ROOT / "_config.yml", folder)
+        for name in ("_ext", "_static"):
+            shutil.copytree(
+                ROOT / "book" / name,
+                folder / "book" / name,
+                ignore=shutil.ignore_patterns("__pycache__"),
+            )
+        shutil.copy(ROOT / "book/references.bib", folder / "book")
+        return folder
+
+    return new
+
+
+@pytest.fixture(scope="session")
+def small_site(new_book: Callable[[], Path], build_book: Build) -> Path:
+    """The small book, built: the folder of its pages."""
+    pytest.importorskip("jupyter_book", reason="needs the extra [book]")
+    folder = new_book()
+    done = build_book(folder)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
+    return folder / "_build" / "html"
