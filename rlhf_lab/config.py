@@ -67,7 +67,11 @@ class PretrainConfig:
     preset: str = _field("tiny", "architecture: 'tiny' or 'base'")
     seed: int = _field(0, "seed of weights, data order and dropout")
     world_seed: int = _field(0, "seed of the Fernwick world whose web is read")
-    steps: int = _field(6000, "optimiser steps")
+    documents: int = _field(480_000, "documents of the web that the blocks are made of")
+    tokenizer_documents: int = _field(40_000, "the first of them, on which the tokenizer is trained")
+    vocab_size: int = _field(1280, "tokens of the vocabulary: EOS, pad, 256 bytes, merges")
+    held_out_blocks: int = _field(256, "blocks of the valid split for the held-out loss")
+    steps: int = _field(4360, "optimiser steps; 4360 of 32 blocks of 128 read each block once")
     batch_size: int = _field(32, "token blocks per step")
     block_length: int = _field(128, "tokens per block")
     learning_rate: float = _field(2e-3, "peak learning rate")
@@ -82,6 +86,11 @@ class PretrainConfig:
     def __post_init__(self) -> None:
         _positive(self, "steps", "batch_size", "block_length", "learning_rate", "max_grad_norm")
         _positive(self, "log_every", "evaluate_every", "checkpoint_every")
+        _positive(self, "documents", "tokenizer_documents", "held_out_blocks")
+        _require(
+            self.vocab_size >= 258, "vocab_size", self.vocab_size, "at least 258",
+            "leave room for 256 bytes, EOS and pad",
+        )  # fmt: skip
         _not_negative(self, "warmup_steps", "weight_decay")
         _unit_interval(self, "final_fraction")
 
@@ -267,13 +276,51 @@ class ChainConfig:
         )  # fmt: skip
 
 
+@dataclass(frozen=True)
+class SweepConfig:
+    """PPO-ptx over a grid of beta × gamma × seed, on one SFT policy and reward model per seed."""
+
+    betas: tuple[float, ...] = _field((0.0, 0.02, 0.1, 0.3, 1.0), "weights of the KL penalty")
+    gammas: tuple[float, ...] = _field((0.0, 0.1, 0.3, 1.0, 3.0), "weights of the ptx gradient")
+    seeds: tuple[int, ...] = _field((0, 1, 2), "seeds of the whole chain")
+    processes: int = _field(0, "runs at a time, each with one thread; 0 for one per core")
+    evaluate: bool = _field(True, "measure gold score, KL, losses and suites of every policy")
+    questions: int = _field(100, "questions per benchmark suite")
+    documents: int = _field(300, "held-out documents whose loss is measured")
+    samples: int = _field(6, "test prompts whose answers are kept for reading")
+    chain: ChainConfig = dataclasses.field(
+        default=ChainConfig(), metadata={"help": "every stage; the grid replaces seed and weights"}
+    )
+
+    def __post_init__(self) -> None:
+        _not_negative(self, "processes", "samples")
+        _positive(self, "questions", "documents")
+        for name in ("betas", "gammas", "seeds"):
+            values = getattr(self, name)
+            _require(
+                0 < len(values) == len(set(values)) and min(values) >= 0, name, values,
+                "one or more different numbers of at least 0", "correct the list",
+            )  # fmt: skip
+        for gamma in self.gammas:
+            dataclasses.replace(self.chain.ppo, gamma=gamma)  # refuses what PPO would refuse
+
+    @property
+    def runs(self) -> int:
+        """PPO runs of the whole grid."""
+        return len(self.betas) * len(self.gammas) * len(self.seeds)
+
+
 def fields_with_help(kind: type) -> list[tuple[str, Any, str]]:
     """Name, default and help text of every field of a configuration class, in order."""
     return [(f.name, f.default, f.metadata["help"]) for f in dataclasses.fields(kind)]
 
 
 def _converted(argument: str, value: Any, kind: Any) -> Any:
-    """``value`` (text or YAML scalar) as ``kind``: bool, int, float or str."""
+    """``value`` (text, YAML scalar or list) as ``kind``: bool, int, float, str or tuple of one."""
+    if typing.get_origin(kind) is tuple:
+        items = value.split(",") if isinstance(value, str) else value
+        items = items if isinstance(items, list | tuple) else [items]
+        return tuple(_converted(argument, item, typing.get_args(kind)[0]) for item in items)
     if isinstance(kind, types.UnionType):
         kind = next(k for k in typing.get_args(kind) if k is not type(None))
     if kind is bool:

@@ -31,6 +31,7 @@ __all__ = [
     "IndexSampler",
     "Prompt",
     "Ranking",
+    "as_prompts",
     "as_rankings",
     "collate_completions",
     "collate_rankings",
@@ -40,10 +41,12 @@ __all__ = [
     "encode_prompt",
     "encode_prompts",
     "encode_rankings",
+    "encode_texts",
     "pack_blocks",
     "pad_left",
     "pad_right",
     "read_jsonl",
+    "read_lines",
     "require_special_tokens",
     "write_jsonl",
 ]
@@ -69,20 +72,28 @@ def read_jsonl(path: str | Path, kind: type[Record]) -> list[Record]:
     Raises:
         InputError: naming the file and line that is not such a record.
     """
+    records = []
+    for number, line in enumerate(read_lines(path), 1):
+        if line.strip():
+            records.append(_record(line, kind, f"{path}, line {number}"))
+    return records
+
+
+def read_lines(path: str | Path) -> list[str]:
+    """The lines of a UTF-8 file.
+
+    Raises:
+        InputError: when it cannot be read, or is not UTF-8.
+    """
     try:
         # Not splitlines(): a text may hold U+2028 and the like, which JSON does not escape.
-        lines = Path(path).read_text(encoding="utf-8").split("\n")
+        return Path(path).read_text(encoding="utf-8").split("\n")
     except OSError as error:
         raise InputError(
             "file", str(path), "a readable file of JSON lines", f"check the path ({error.strerror})"
         ) from None
     except UnicodeDecodeError:
         raise InputError("file", str(path), "UTF-8 text", "save the file as UTF-8") from None
-    records = []
-    for number, line in enumerate(lines, 1):
-        if line.strip():
-            records.append(_record(line, kind, f"{path}, line {number}"))
-    return records
 
 
 _TYPES: dict[str, tuple[type, str]] = {
@@ -218,26 +229,31 @@ def encode_pairs(
     completions: Sequence[str],
     max_length: int,
     *,
-    argument: str = "row",
+    names: Sequence[str] | None = None,
+    allow_empty: bool = False,
 ) -> list[Encoded]:
     """Token ids of ``prompt + completion + EOS``, pair by pair.
+
+    Args:
+        names: what errors call the rows; "row 0" and so on when left out.
+        allow_empty: an empty completion is an answer (a policy may stop at once), not an error.
 
     Raises:
         InputError: naming the row whose sequence is longer than ``max_length``, whose prompt is
             empty, or whose completion is empty.
     """
     eos, _ = require_special_tokens(tokenizer)
+    names = names or [f"row {index}" for index in range(len(prompts))]
     unique = list(dict.fromkeys(prompts))
     heads = dict(zip(unique, encode_prompts(tokenizer, unique), strict=True))
     tails = _encode_raw(tokenizer, completions)
     encoded = []
-    for row, (prompt, tail) in enumerate(zip(prompts, tails, strict=True)):
-        if not tail:
-            raise InputError(f"{argument} {row}", "", "a completion of some text", "remove the row")
+    for name, prompt, tail in zip(names, prompts, tails, strict=True):
+        if not tail and not allow_empty:
+            raise InputError(name, "", "a completion of some text", "remove the row")
         ids = heads[prompt] + tail
-        if ids[-1] != eos:
-            ids = [*ids, eos]
-        _check_length(len(ids), max_length, f"{argument} {row}")
+        ids += [] if tail and tail[-1] == eos else [eos]
+        _check_length(len(ids), max_length, name)
         encoded.append(Encoded(ids, len(heads[prompt])))
     return encoded
 
@@ -247,6 +263,30 @@ def encode_pair(
 ) -> Encoded:
     """Token ids of one ``prompt + completion + EOS``; see :func:`encode_pairs`."""
     return encode_pairs(tokenizer, [prompt], [completion], max_length)[0]
+
+
+def encode_texts(
+    tokenizer: PreTrainedTokenizerBase,
+    texts: Sequence[str],
+    max_length: int,
+    *,
+    names: Sequence[str],
+) -> list[Encoded]:
+    """Token ids of ``text + EOS``, BOS where the tokenizer adds one; ``start`` is 0.
+
+    Raises:
+        InputError: naming the row that is empty or longer than ``max_length``.
+    """
+    eos, _ = require_special_tokens(tokenizer)
+    for name, text in zip(names, texts, strict=True):
+        if not text:
+            raise InputError(name, text, "some text", "remove the row")
+    encoded = []
+    for name, ids in zip(names, encode_prompts(tokenizer, texts), strict=True):
+        whole = ids if ids[-1] == eos else [*ids, eos]
+        _check_length(len(whole), max_length, name)
+        encoded.append(Encoded(whole, 0))
+    return encoded
 
 
 def _encode_raw(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
@@ -268,7 +308,9 @@ def _check_length(length: int, max_length: int, row: str) -> None:
 # --- TRL's formats ----------------------------------------------------------------------------
 
 
-def _render(row: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase, where: str) -> dict:
+def _render(
+    row: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase, where: str
+) -> dict[str, Any]:
     """A row whose messages, if any, are rendered to text by the tokenizer's chat template."""
     from trl.data_utils import apply_chat_template, is_conversational
 
@@ -284,7 +326,7 @@ def _render(row: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase, where: s
     return {**row, **apply_chat_template(dict(row), tokenizer)}
 
 
-def _columns(rows: Sequence[Any], argument: str) -> list[Mapping[str, Any]]:
+def _columns(rows: Sequence[Any], argument: str) -> list[Any]:
     if not isinstance(rows, Iterable) or isinstance(rows, str | Mapping):
         raise InputError(argument, rows, "a sequence of records or rows", "pass a list")
     rows = list(rows)
@@ -329,7 +371,8 @@ def encode_demonstrations(
             completion = plain[names[-1]]
         prompts.append(prompt)
         completions.append(completion)
-    return _encode_mixed(tokenizer, prompts, completions, max_length, "demonstrations row")
+    names = [f"demonstrations row {index}" for index in range(len(rows))]
+    return _encode_mixed(tokenizer, prompts, completions, max_length, names)
 
 
 def _encode_mixed(
@@ -337,25 +380,46 @@ def _encode_mixed(
     prompts: Sequence[str],
     completions: Sequence[str],
     max_length: int,
-    argument: str,
+    names: Sequence[str],
+    allow_empty: bool = False,
 ) -> list[Encoded]:
-    """As :func:`encode_pairs`; a row with an empty prompt is one text, BOS as usual."""
-    if all(prompts):
-        return encode_pairs(tokenizer, prompts, completions, max_length, argument=argument)
-    eos, _ = require_special_tokens(tokenizer)
-    encoded = []
-    for row, (prompt, completion) in enumerate(zip(prompts, completions, strict=True)):
-        if prompt:
-            encoded.append(encode_pair(tokenizer, prompt, completion, max_length))
+    """:func:`encode_pairs` where there is a prompt, :func:`encode_texts` where there is none."""
+    paired = [i for i, prompt in enumerate(prompts) if prompt]
+    single = [i for i, prompt in enumerate(prompts) if not prompt]
+    pairs = encode_pairs(
+        tokenizer,
+        [prompts[i] for i in paired],
+        [completions[i] for i in paired],
+        max_length,
+        names=[names[i] for i in paired],
+        allow_empty=allow_empty,
+    )
+    texts = encode_texts(
+        tokenizer,
+        [completions[i] for i in single],
+        max_length,
+        names=[names[i] for i in single],
+    )
+    found = dict(zip(paired, pairs, strict=True)) | dict(zip(single, texts, strict=True))
+    return [found[i] for i in range(len(prompts))]
+
+
+def as_prompts(prompts: Sequence[Any], tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    """Texts of :class:`Prompt` records, of strings, or of rows with ``prompt`` or ``text``.
+
+    Raises:
+        InputError: for no rows or wrong columns.
+    """
+    texts = []
+    for index, row in enumerate(_columns(prompts, "prompts")):
+        if isinstance(row, Prompt | str):
+            texts.append(row.text if isinstance(row, Prompt) else row)
             continue
-        ids = encode_prompt(tokenizer, completion) if completion else []
-        if not ids:
-            raise InputError(f"{argument} {row}", "", "some text", "remove the row")
-        if ids[-1] != eos:
-            ids = [*ids, eos]
-        _check_length(len(ids), max_length, f"{argument} {row}")
-        encoded.append(Encoded(ids, 0))
-    return encoded
+        where = f"prompts row {index}"
+        plain = _render(row, tokenizer, where) if isinstance(row, Mapping) else row
+        (name,) = _require_texts(plain, (("prompt",), ("text",)), where)
+        texts.append(plain[name])
+    return texts
 
 
 def as_rankings(rankings: Sequence[Any], tokenizer: PreTrainedTokenizerBase) -> list[Ranking]:
@@ -365,14 +429,15 @@ def as_rankings(rankings: Sequence[Any], tokenizer: PreTrainedTokenizerBase) -> 
         InputError: for no rows or wrong columns.
     """
     rows = _columns(rankings, "rankings")
-    records = []
+    records: list[Ranking] = []
     for index, row in enumerate(rows):
         if isinstance(row, Ranking):
             records.append(row)
             continue
         where = f"rankings row {index}"
         plain = _render(row, tokenizer, where) if isinstance(row, Mapping) else row
-        names = _require_texts(plain, (("prompt", "chosen", "rejected"), ("chosen", "rejected")), where)
+        allowed = (("prompt", "chosen", "rejected"), ("chosen", "rejected"))
+        names = _require_texts(plain, allowed, where)
         prompt = plain["prompt"] if len(names) == 3 else ""
         answers = (plain["chosen"], plain["rejected"])
         records.append(Ranking(prompt, answers, (0, 1), str(plain.get("kind", "other"))))
@@ -392,7 +457,8 @@ def encode_rankings(
             ranking at all has a pair left.
     """
     records = as_rankings(rankings, tokenizer)
-    usable = [u for u in (r.without_duplicates() for r in records) if u is not None]
+    distinct = [record.without_duplicates() for record in records]
+    usable = [(row, record) for row, record in enumerate(distinct) if record is not None]
     if not usable:
         raise InputError(
             "rankings",
@@ -400,19 +466,22 @@ def encode_rankings(
             "at least one pair of different answers with different ranks",
             "rank some answers above others",
         )
+    flat = [(row, record, text) for row, record in usable for text in record.completions]
     encoded = _encode_mixed(
         tokenizer,
-        [r.prompt for r in usable for _ in r.completions],
-        [c for r in usable for c in r.completions],
+        [record.prompt for _, record, _ in flat],
+        [text for _, _, text in flat],
         max_length,
-        "rankings completion",
+        [f"rankings row {row}, completion {text[:20]!r}" for row, _, text in flat],
+        allow_empty=True,
     )
-    result, start = [], 0
-    for record in usable:
-        stop = start + len(record.completions)
-        sequences = [e.ids for e in encoded[start:stop]]
-        result.append(EncodedRanking(sequences, list(record.ranks), record.kind))
-        start = stop
+    sequences = iter(encoded)
+    result = [
+        EncodedRanking(
+            [next(sequences).ids for _ in record.completions], list(record.ranks), record.kind
+        )
+        for _, record in usable
+    ]
     return result, len(records) - len(usable)
 
 

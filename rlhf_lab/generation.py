@@ -34,15 +34,14 @@ class _Buffer(DynamicLayer):
         self.filled = 0
 
     def update(
-        self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
+        self, key_states: Tensor, value_states: Tensor, *_args: Any, **_kwargs: Any
     ) -> tuple[Tensor, Tensor]:
         """Append (B, heads, n, d) and return everything so far as views."""
         if self.filled == 0:
-            rows, heads, _, width = key_states.shape
-            self.all_keys = key_states.new_empty(rows, heads, self.length, width)
-            self.all_values = value_states.new_empty(
-                rows, heads, self.length, value_states.shape[-1]
-            )
+            rows, heads = key_states.shape[:2]
+            size = (rows, heads, self.length)
+            self.all_keys = key_states.new_empty(*size, key_states.shape[3])
+            self.all_values = value_states.new_empty(*size, value_states.shape[3])
             self.dtype, self.device, self.is_initialized = key_states.dtype, key_states.device, True
         end = self.filled + key_states.shape[2]
         self.all_keys[:, :, self.filled : end] = key_states

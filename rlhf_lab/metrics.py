@@ -25,8 +25,7 @@ METRICS: dict[str, str] = {
     "policy/clipfrac": "Share of tokens whose clipped term counts in the policy loss.",
     "policy/ratio": "Mean probability ratio of new to old policy; 1 before the first step.",
     "policy/first_approxkl": "policy/approxkl of the first minibatch, where new and old policy are "
-    "the same: 0 up to rounding, or training stops.",
-    "policy/first_clipfrac": "policy/clipfrac of the first minibatch: 0, or training stops.",
+    "the same: 0 up to rounding (and no token is clipped), or training stops.",
     "policy/gradient_norm": "Norm of g_PG + gamma·g_ptx before clipping, mean over steps.",
     "policy/learning_rate": "Learning rate of the policy.",
     "loss/policy": "Clipped policy loss L_PG, mean over minibatches.",

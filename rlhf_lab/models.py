@@ -221,11 +221,14 @@ class PolicyLogits(nn.Module):
 
     def forward(self, tokens: Tensor, at: Tensor | None = None) -> Tensor:
         """Logits (N, V) at the flat positions ``at`` (N,) of ``tokens`` (B, L); all: (B, L, V)."""
+        # A mask of ones says that nothing is padded: the causal kernel applies, no warning comes.
+        mask = torch.ones_like(tokens)
+        inputs = {"attention_mask": mask, "position_ids": position_ids(mask), "use_cache": False}
         if not self.direct:
-            logits = self.policy(input_ids=tokens, use_cache=False).logits
+            logits = self.policy(input_ids=tokens, **inputs).logits
             return logits if at is None else logits.flatten(0, 1)[at]
         model = cast(Any, unwrap(self.policy))
-        hidden = model.base_model(input_ids=tokens, use_cache=False).last_hidden_state
+        hidden = model.base_model(input_ids=tokens, **inputs).last_hidden_state
         if at is not None:
             hidden = hidden.flatten(0, 1).index_select(0, at)
         return cast(Tensor, model.get_output_embeddings()(hidden))
@@ -280,7 +283,9 @@ class ScalarModel(nn.Module):
             attention_mask: (B, T); leave it out for rows whose real tokens begin at column 0.
             position_ids: (B, T); from the mask when left out.
         """
-        if attention_mask is not None and position_ids is None:
+        if attention_mask is None:
+            attention_mask = torch.ones_like(input_ids)
+        if position_ids is None:
             position_ids = (attention_mask.long().cumsum(1) - 1).clamp(min=0)
         hidden = self.backbone(
             input_ids=input_ids,

@@ -39,14 +39,8 @@ def token_logprobs(logits: Tensor, tokens: Tensor, temperature: float = 1.0) -> 
 
     Args:
         logits: (..., V), usually (B, T, V): ``logits[:, t]`` predicts ``tokens[:, t]``.
-        tokens: (...), int64.
-        temperature: τ; the same at sampling and in every log-probability of a run.
-
-    Returns:
-        (...) in nats.
-
-    Raises:
-        InputError: for a temperature that is not above 0.
+        tokens: (...), int64; the result has this shape, in nats.
+        temperature: τ > 0, else InputError; one for sampling and all log-probabilities of a run.
     """
     if not temperature > 0:
         raise InputError("temperature", temperature, "a number above 0", "use 1.0, or greedy")
@@ -67,10 +61,7 @@ def kl_estimate(logp: Tensor, ref_logp: Tensor, kind: str = "k1") -> Tensor:
     Args:
         logp: (B, T) log-probabilities under the policy that drew the tokens.
         ref_logp: (B, T) the same tokens under the reference.
-        kind: "k1", "k2" or "k3".
-
-    Raises:
-        InputError: for another kind.
+        kind: "k1", "k2" or "k3", else InputError.
     """
     d = _real(logp) - _real(ref_logp)
     if kind == "k1":
@@ -89,11 +80,7 @@ def exact_kl(logits: Tensor, ref_logits: Tensor) -> Tensor:
     negative. Summed over the tokens of a response it is the x-axis of our plots.
 
     Args:
-        logits: (..., V), ``ref_logits`` alike, finite; divide both by τ when it is not 1.
-            Log-probabilities may be passed as logits.
-
-    Returns:
-        (...) in nats.
+        logits: (..., V), ``ref_logits`` alike, finite, divided by τ; log-probabilities will do.
     """
     logp = F.log_softmax(_real(logits), dim=-1)
     ref_logp = F.log_softmax(_real(ref_logits), dim=-1)
@@ -121,8 +108,7 @@ def shaped_rewards(
         mask: (B, T); the last valid token of each row receives the score.
         beta: weight of the KL penalty, reward per nat.
 
-    Returns:
-        (B, T), 0 outside the mask.
+    The result is (B, T), 0 outside the mask.
     """
     valid = mask.bool()
     rewards = (-beta * kl_estimate(logp, ref_logp, "k1")).masked_fill(~valid, 0)
@@ -173,12 +159,9 @@ def masked_whiten(
     μ and σ² are the mean and the variance (divided by n) over valid tokens of the whole batch.
 
     Args:
-        x: (B, T); mask: (B, T). With fewer than two valid tokens σ² is 0 and the result is x − μ.
-        shift_mean: False keeps the mean: used for rewards, where the mean means something.
+        x: (B, T); mask: (B, T). Fewer than two valid tokens have σ² = 0: the result is x − μ.
+        shift_mean: False keeps the mean, which in rewards has a meaning.
         reduce: sums a tensor over processes, so that all whiten with the same μ and σ².
-
-    Returns:
-        (B, T), 0 outside the mask.
     """
     valid, total = mask.bool(), reduce or (lambda part: part)
     x = _real(x).masked_fill(~valid, 0)
@@ -271,9 +254,7 @@ def kwise_ranking_loss(
         scores: (N,) r_ψ of each completion; ranks: (N,) lower is better, equal is a tie.
         group: (N,) int, completions with one number share a prompt.
         total: prompts to divide by; default: the prompts here that have at least one pair.
-
-    Raises:
-        InputError: when there is no pair at all.
+            No pair at all is an InputError.
     """
     ordered = (group[:, None] == group[None, :]) & (ranks[:, None] < ranks[None, :])
     better, worse = ordered.nonzero(as_tuple=True)
@@ -323,10 +304,7 @@ def pass_at_k(n: int, c: int, k: int) -> float:
     Unbiased over the n samples. Source: Chen et al. 2021 (arXiv 2107.03374), equation 1.
 
     Args:
-        n: samples drawn; c: samples that are right; k: samples that a user would try.
-
-    Raises:
-        InputError: unless 0 ≤ c ≤ n and 1 ≤ k ≤ n.
+        n: samples drawn; c: samples that are right, 0 to n; k: samples tried, 1 to n.
     """
     if not 0 <= c <= n:
         raise InputError("c", c, f"0 to n = {n}", "count the right samples among the n")

@@ -10,8 +10,9 @@ from __future__ import annotations
 import copy
 import dataclasses
 import functools
+import json
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from rlhf_lab.models import ScalarModel, load_policy, reward_function, save_poli
 from rlhf_lab.ppo import PPOTrainer
 from rlhf_lab.records import Demonstration, Prompt, Ranking
 from rlhf_lab.reward import train_reward_model
-from rlhf_lab.runtime import Callback
+from rlhf_lab.runtime import Callback, atomic_write, completing, require_same_config
 from rlhf_lab.sft import train_sft
 from rlhf_lab.world import World
 
@@ -116,10 +117,13 @@ class Chain:
     Args:
         config: what to run.
         folder: where results are kept; made when missing.
+        device: where models are trained.
         quiet: no progress bars.
         callback: called with (stage name, step, metrics) as training goes on.
 
-    A result that was made with other settings is an error, not a silent reuse.
+    Raises:
+        CheckpointError: when the folder holds the results of other settings; PPO's may differ,
+            for its runs have names, and checkpoints that are checked.
     """
 
     def __init__(
@@ -127,15 +131,26 @@ class Chain:
         config: ChainConfig,
         folder: str | Path,
         *,
+        device: str | torch.device = "cpu",
         quiet: bool = False,
         callback: Any = None,
     ) -> None:
         self.config = config
+        self.device = device
         self.folder = Path(folder)
         self.quiet = quiet
         self.callback = callback
         self.world = World(config.world_seed)
-        self.base, self.tokenizer = load_policy(config.model)
+        self.base, self.tokenizer = load_policy(config.model, device=device)
+        self._require_own_folder()
+
+    def _require_own_folder(self) -> None:
+        path = self.folder / "chain.json"
+        if path.exists():
+            saved = json.loads(path.read_text(encoding="utf-8"))
+            require_same_config(saved, self.config, path, free=("ppo", "evaluation_prompts"))
+        else:
+            atomic_write(path, json.dumps(dataclasses.asdict(self.config), indent=2) + "\n")
 
     def _report(self, stage: str) -> Callback | None:
         return None if self.callback is None else functools.partial(self.callback, stage)
@@ -231,29 +246,44 @@ class Chain:
         """Step 2, shifted so that demonstrations score 0 on average."""
         folder = self.folder / "rm"
         if (folder / "final").exists():
-            return ScalarModel.load(folder / "final")
+            return ScalarModel.load(folder / "final", device=self.device)
         settings = dataclasses.replace(
             self.config.rm, seed=self.config.rm.seed + self.config.seed
         )
         model = ScalarModel.from_policy(self.sft, seed=settings.seed)
-        train_reward_model(
-            model, self.tokenizer, self.rankings, settings,
-            demonstrations=self.demonstrations, output_dir=folder, quiet=self.quiet,
-            callback=self._report("rm"),
-        )  # fmt: skip
+        rankings = self.rankings
+        with completing():
+            train_reward_model(
+                model, self.tokenizer, rankings, settings,
+                demonstrations=self.demonstrations, output_dir=folder, quiet=self.quiet,
+                callback=self._report("rm"),
+            )  # fmt: skip
         model.save(folder / "final")
         return model
 
     def ppo(
-        self, name: str = "ppo-ptx", **changes: Any
+        self,
+        name: str = "ppo-ptx",
+        *,
+        watch: Callable[[int, nn.Module], None] | None = None,
+        **changes: Any,
     ) -> tuple[nn.Module, list[dict[str, Any]]]:
         """Step 3: a policy (its weight average) and the history of the run.
 
         Args:
             name: folder of the run.
+            watch: called with the step and the policy after every iteration.
             changes: fields of :class:`PPOConfig` other than those of the chain's configuration.
         """
         settings = self.ppo_config(**changes)
+        inner = self._report(name)
+
+        def report(step: int, row: dict[str, Any]) -> None:
+            if inner is not None:
+                inner(step, row)
+            if watch is not None:
+                watch(step, trainer.policy)
+
         trainer = PPOTrainer(
             copy.deepcopy(self.sft),
             self.sft,
@@ -264,10 +294,11 @@ class Chain:
             self.ptx_blocks if settings.gamma > 0 else None,
             settings,
             output_dir=self.folder / name,
-            callback=self._report(name),
+            callback=report,
             quiet=self.quiet,
         )
-        history = trainer.train()
+        with completing():
+            history = trainer.train()
         return trainer.averaged_policy(), history
 
     def ppo_config(self, **changes: Any) -> PPOConfig:
@@ -278,8 +309,9 @@ class Chain:
     def _policy(self, name: str, make: Any) -> nn.Module:
         folder = self.folder / name
         if (folder / "final").exists():
-            return load_policy(str(folder / "final"))[0]
-        policy = make(folder).eval()
+            return load_policy(str(folder / "final"), device=self.device)[0]
+        with completing():
+            policy = make(folder).eval()
         save_policy(policy, self.tokenizer, folder / "final")
         return policy
 

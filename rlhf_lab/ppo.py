@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,21 +24,14 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from rlhf_lab import objectives
 from rlhf_lab.config import PPOConfig
 from rlhf_lab.data import IndexSampler, require_special_tokens
-from rlhf_lab.errors import DivergenceError
 from rlhf_lab.metrics import METRICS, rollout_metrics
-from rlhf_lab.models import EMA, PolicyLogits, Reward, ScalarModel, trainable
-from rlhf_lab.objectives import (
-    Stats,
-    adaptive_beta,
-    lm_loss,
-    ppo_policy_loss,
-    ppo_value_loss,
-    token_logprobs,
-)
+from rlhf_lab.models import PolicyLogits, Reward, ScalarModel
+from rlhf_lab.objectives import Stats
 from rlhf_lab.ppo_inputs import check_inputs, check_on_policy, check_processes
-from rlhf_lab.ppo_state import PPOState
+from rlhf_lab.ppo_state import PPOState, gradient
 from rlhf_lab.rollout import Rollout, collect, scatter
 from rlhf_lab.runtime import Callback, Progress, Tracker, clear_checkpoints, interruptible
 
@@ -94,19 +86,13 @@ class PPOTrainer:
 
         # Eval mode throughout: dropout would make the first ratio differ from 1.
         device = self.accelerator.device
-        policy, value = policy.to(device).eval(), value.to(device).eval()
+        self.policy, self.value = policy.to(device).eval(), value.to(device).eval()
+        self.logits = PolicyLogits(self.policy)
         self.reference = PolicyLogits(reference.to(device).eval())
-        self.logits = PolicyLogits(policy)
-        self.policy = self.accelerator.prepare_model(self.logits)  # wrapped for the update
-        self.value = self.accelerator.prepare_model(value)
-        self.state = PPOState(
-            policy,
-            value,
-            self._adamw(policy, config.learning_rate),
-            self._adamw(value, config.value_learning_rate),
-            EMA(policy, config.ema_decay),
-            config.beta,
-        )
+        # What the update calls: the same models, behind a wrapper that averages gradients.
+        self.shared_logits = self.accelerator.prepare_model(self.logits)
+        self.shared_value = self.accelerator.prepare_model(self.value)
+        self.state = PPOState.create(self.policy, self.value, config)
         # A minibatch is shared out evenly: this process holds part ``rank`` of each.
         episodes = torch.arange(config.batch_size).view(config.minibatches, self.world, -1)
         self.mine = episodes[:, self.rank].flatten()
@@ -124,7 +110,12 @@ class PPOTrainer:
             DivergenceError: when a loss is not finite; the last checkpoint stays.
         """
         config, main = self.config, self.accelerator.is_main_process
-        start = self._resume(resume)
+        start = 0
+        if self.output_dir is not None:
+            if main and not resume:
+                clear_checkpoints(self.output_dir)
+            self.accelerator.wait_for_everyone()
+            start = self.state.restore(self.output_dir, config)
         tracker = Tracker(
             self.output_dir, config, self.trackers, resume_step=start or None, enabled=main
         )
@@ -138,9 +129,11 @@ class PPOTrainer:
                 bar.update(1, reward=reward, KL=kl, tax=metrics.get("ptx/loss", "off"))
                 if self.callback is not None:
                     self.callback(done, row)
-                stop = done == config.steps or self._anywhere(interrupt.requested)
-                if stop or (config.checkpoint_every and done % config.checkpoint_every == 0):
-                    self._save(done)
+                asked = torch.tensor(interrupt.requested, device=self.accelerator.device).float()
+                stop = done == config.steps or bool(self._sum(asked) > 0)
+                due = stop or (config.checkpoint_every and done % config.checkpoint_every == 0)
+                if due and main and self.output_dir is not None:
+                    self.state.save(self.output_dir, done, config)
                 if stop:
                     break
         tracker.close()
@@ -149,13 +142,13 @@ class PPOTrainer:
     def iterate(self, iteration: int) -> dict[str, float]:
         """One PPO-ptx iteration, counted from 0. The numbers are those of the book's list."""
         config, state = self.config, self.state
-        self._set_learning_rates(iteration)
+        rate = state.set_learning_rates(config, iteration)
         prompts, uniform = self._draw(iteration)  # 1.
         rollout = collect(  # 2. to 8.
             self.logits,
             self.reference,
             self.reward,
-            state.value,
+            self.value,
             prompts,
             config,
             eos_token_id=self.eos,
@@ -168,21 +161,17 @@ class PPOTrainer:
         updates = self._update(rollout, iteration)  # 9. and 10.
         metrics = rollout_metrics(rollout, state.beta, config.batch_size, self._sum) | updates
         metrics |= {f"time/{phase}": seconds for phase, seconds in rollout.seconds.items()}
-        metrics["time/update"] = time.perf_counter() - clock
+        metrics |= {"policy/learning_rate": rate, "time/update": time.perf_counter() - clock}
         if config.kl_controller == "adaptive":  # 11.
             kl, size = metrics["objective/kl"], config.batch_size
-            state.beta = adaptive_beta(state.beta, kl, config.kl_target, size, config.kl_horizon)
+            state.beta = objectives.adaptive_beta(
+                state.beta, kl, config.kl_target, size, config.kl_horizon
+            )
         return metrics
-
-    def _set_learning_rates(self, iteration: int) -> None:
-        """From a tenth of the peak over ``warmup_steps`` iterations, then constant."""
-        share = min(0.1 + 0.9 * iteration / max(self.config.warmup_steps, 0.9), 1.0)
-        for optimizer in (self.state.policy_optimizer, self.state.value_optimizer):
-            optimizer.param_groups[0]["lr"] = share * optimizer.param_groups[0]["peak"]
 
     def averaged_policy(self) -> nn.Module:
         """A copy of the policy with the average of its weights."""
-        averaged = copy.deepcopy(self.state.policy)
+        averaged = copy.deepcopy(self.policy)
         self.state.ema.copy_to(averaged)
         return averaged
 
@@ -208,133 +197,82 @@ class PPOTrainer:
             stats |= self._value_step(rollout, rows, total)
             for name, number in stats.items():
                 found.setdefault(name, []).append(number)
-        return {name: sum(numbers) / len(numbers) for name, numbers in found.items()}
+        means = {name: sum(numbers) / len(numbers) for name, numbers in found.items()}
+        block = 0 if self.pretrain is None else self.pretrain.shape[1]
+        return means | {"tokens/ptx": float(turns * self.config.ptx_minibatch_size * block)}
 
     def _policy_step(
         self, rollout: Rollout, rows: Tensor, total: Tensor, step: int, first: bool
     ) -> dict[str, float]:
         """One step along g = γ·∇L_ptx + ∇L_PG, then the weight average."""
-        optimizer, ptx = self.state.policy_optimizer, None
+        state, ptx = self.state, None
         found = self._backward_ptx(step) if self.config.gamma > 0 else {}
         if found and first:
-            ptx = self._sum(_gradient(optimizer)) / self.world
-        found |= self._backward(rollout, rows, total, self.policy, self._policy_loss, "policy")
+            ptx = self._sum(gradient(state.policy_optimizer)) / self.world
+        found |= self._backward("policy", rollout, rows, total)
         if first:
             check_on_policy(found, rollout.logprobs.dtype)
-            names = ("approxkl", "clipfrac")
-            found |= {f"policy/first_{name}": found[f"policy/{name}"] for name in names}
+            found["policy/first_approxkl"] = found["policy/approxkl"]
         if ptx is not None:
-            own = _gradient(optimizer) - ptx
+            own = gradient(state.policy_optimizer) - ptx
             found["ptx/gradient_ratio"] = float(ptx.norm() / own.norm())
             found["ptx/gradient_cosine"] = float(torch.cosine_similarity(ptx, own, dim=0))
-        found |= self._step(optimizer, "policy", found["loss/policy"])
-        self.state.ema.update(self.state.policy)
+        found |= state.step("policy", found["loss/policy"], self.config.max_grad_norm)
+        state.ema.update(self.policy)
         return found
 
     def _value_step(self, rollout: Rollout, rows: Tensor, total: Tensor) -> dict[str, float]:
         """One step of the value function, with an optimiser of its own."""
-        found = self._backward(rollout, rows, total, self.value, self._value_loss, "value")
-        return found | self._step(self.state.value_optimizer, "value", found["loss/value"])
+        found = self._backward("value", rollout, rows, total)
+        loss, bound = found["loss/value"], self.config.max_grad_norm
+        return found | self.state.step("value", loss, bound)
 
     def _policy_loss(self, rollout: Rollout, rows: Tensor, total: Tensor) -> tuple[Tensor, Stats]:
-        tokens, at, mask = rollout.states(rows)
-        width = mask.shape[1]
-        drawn = rollout.response_ids[rows, :width][mask]
-        logp = token_logprobs(self.policy(tokens, at), drawn, self.config.temperature)
+        tokens, at, mask, drawn = rollout.states(rows)
+        logits, (_, width) = self.shared_logits(tokens, at), mask.shape
+        logp = scatter(objectives.token_logprobs(logits, drawn, self.config.temperature), mask)
         old_logp, advantages = rollout.logprobs[rows, :width], rollout.advantages[rows, :width]
         clip = self.config.clip
-        return ppo_policy_loss(scatter(logp, mask), old_logp, advantages, mask, clip, total)
+        return objectives.ppo_policy_loss(logp, old_logp, advantages, mask, clip, total)
 
     def _value_loss(self, rollout: Rollout, rows: Tensor, total: Tensor) -> tuple[Tensor, Stats]:
-        tokens, at, mask = rollout.states(rows)
-        width = mask.shape[1]
-        values = scatter(self.value(tokens).flatten()[at], mask)
+        tokens, at, mask, _ = rollout.states(rows)
+        values, (_, width) = scatter(self.shared_value(tokens).flatten()[at], mask), mask.shape
         old_values, returns = rollout.values[rows, :width], rollout.returns[rows, :width]
-        return ppo_value_loss(values, old_values, returns, mask, self.config.value_clip, total)
+        clip = self.config.value_clip
+        return objectives.ppo_value_loss(values, old_values, returns, mask, clip, total)
 
     def _backward(
-        self,
-        rollout: Rollout,
-        rows: Tensor,
-        total: Tensor,
-        model: nn.Module,
-        loss_of: Any,
-        name: str,
+        self, name: str, rollout: Rollout, rows: Tensor, total: Tensor
     ) -> dict[str, float]:
         """Add the gradient of a minibatch's loss, micro-batch by micro-batch, over processes."""
-        sums: dict[str, Tensor] = {}
+        policy = name == "policy"
+        model = self.shared_logits if policy else self.shared_value
+        loss_of = self._policy_loss if policy else self._value_loss
         parts = rollout.groups(rows, self.config.micro_batch_size or len(rows))
-        for number, part in enumerate(parts, start=1):
-            last = number == len(parts)
+        found = []
+        for part in parts:
+            last = part is parts[-1]
             with contextlib.nullcontext() if last else self.accelerator.no_sync(model):
                 loss, stats = loss_of(rollout, part, total)
-                self.accelerator.backward(loss * self.world)  # gradients are averaged over them
-            named = {f"{name}/{key}": number for key, number in stats.items()}
-            for key, number in (named | {f"loss/{name}": loss.detach()}).items():
-                sums[key] = sums.get(key, 0) + number
-        totals = self._sum(torch.stack(list(sums.values())))
-        return dict(zip(sums, totals.tolist(), strict=True))
+                self.accelerator.backward(loss * self.world)  # processes are averaged
+            found.append(torch.stack([loss.detach(), *stats.values()]))
+        names = [f"loss/{name}", *(f"{name}/{key}" for key in stats)]
+        return dict(zip(names, self._sum(torch.stack(found).sum(0)).tolist(), strict=True))
 
     def _backward_ptx(self, step: int) -> dict[str, float]:
-        """Add γ·∇L_ptx; unsynchronised, for the policy loss that follows synchronises the sum."""
-        assert self.pretrain is not None
-        count, config = self.config.ptx_minibatch_size, self.config
-        order = IndexSampler(len(self.pretrain), count, config.seed + 1, self.rank, self.world)
-        blocks = self.pretrain[order.indices(step)].long().to(self.accelerator.device)
-        total, loss = count * (blocks.shape[1] - 1), torch.zeros((), device=blocks.device)
-        with self.accelerator.no_sync(self.policy):
+        """Add γ·∇L_ptx. Not averaged over processes here: the policy loss follows and does so."""
+        config, blocks = self.config, cast(Tensor, self.pretrain)
+        count, seed = config.ptx_minibatch_size, config.seed + 1
+        order = IndexSampler(len(blocks), count, seed, self.rank, self.world)
+        blocks = blocks[order.indices(step)].long().to(self.accelerator.device)
+        total, losses = count * (blocks.shape[1] - 1), []
+        with self.accelerator.no_sync(self.shared_logits):
             for part in blocks.split(config.micro_batch_size or len(blocks)):
-                part_loss = lm_loss(self.policy(part), part, total=total)
-                self.accelerator.backward(config.gamma * part_loss * self.world)
-                loss = loss + part_loss.detach()
-        return {"ptx/loss": float(self._sum(loss)), "tokens/ptx": float(total)}
-
-    def _step(self, optimizer: torch.optim.Optimizer, name: str, loss: float) -> dict[str, float]:
-        """Clip, refuse what is not finite, step, and forget the gradient."""
-        weights = [p for group in optimizer.param_groups for p in group["params"]]
-        norm = float(nn.utils.clip_grad_norm_(weights, self.config.max_grad_norm))
-        if not math.isfinite(norm + loss):
-            raise DivergenceError(
-                f"{name} loss {loss} with gradient norm {norm} is not finite; the last checkpoint "
-                "is kept: lower the learning rate and resume"
-            )
-        optimizer.step()
-        optimizer.zero_grad()
-        return {f"{name}/gradient_norm": norm}
-
-    def _adamw(self, model: nn.Module, peak: float) -> torch.optim.AdamW:
-        config, weights = self.config, list(trainable(model).values())
-        betas, fused = (config.adam_beta1, config.adam_beta2), weights[0].device.type != "mps"
-        optimizer = torch.optim.AdamW(
-            weights, peak, betas, config.adam_epsilon, weight_decay=0.0, fused=fused
-        )
-        optimizer.param_groups[0]["peak"] = peak
-        return optimizer
+                losses.append(objectives.lm_loss(self.shared_logits(part), part, total=total))
+                self.accelerator.backward(config.gamma * losses[-1] * self.world)
+        return {"ptx/loss": float(self._sum(torch.stack(losses).detach().sum()))}
 
     def _sum(self, tensor: Tensor) -> Tensor:
         """The tensor added up over processes."""
         return cast(Tensor, self.accelerator.reduce(tensor, "sum"))
-
-    def _anywhere(self, flag: bool) -> bool:
-        return bool(self._sum(torch.tensor(float(flag), device=self.accelerator.device)) > 0)
-
-    def _save(self, done: int) -> None:
-        if self.output_dir is not None and self.accelerator.is_main_process:
-            self.state.save(self.output_dir, done, self.config)
-        self.accelerator.wait_for_everyone()
-
-    def _resume(self, resume: bool) -> int:
-        if self.output_dir is None:
-            return 0
-        if not resume and self.accelerator.is_main_process:
-            clear_checkpoints(self.output_dir)
-        self.accelerator.wait_for_everyone()
-        return self.state.restore(self.output_dir, self.config)
-
-
-def _gradient(optimizer: torch.optim.Optimizer) -> Tensor:
-    """All gradients of an optimiser's weights in one vector, copied."""
-    weights = [p for group in optimizer.param_groups for p in group["params"]]
-    return torch.cat(
-        [(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in weights]
-    )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,9 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from rlhf_lab.config import PPOConfig
-from rlhf_lab.errors import CheckpointError
+from rlhf_lab.errors import CheckpointError, DivergenceError
 from rlhf_lab.models import EMA, trainable
 from rlhf_lab.runtime import (
+    Tensors,
     latest_checkpoint,
     load_checkpoint,
     load_optimizer_state,
@@ -40,6 +43,58 @@ class PPOState:
     value_optimizer: torch.optim.Optimizer
     ema: EMA
     beta: float
+
+    @classmethod
+    def create(cls, policy: nn.Module, value: nn.Module, config: PPOConfig) -> PPOState:
+        """The state before the first iteration: an AdamW each, the average at the weights."""
+
+        def adamw(model: nn.Module, peak: float) -> torch.optim.AdamW:
+            weights = list(trainable(model).values())
+            optimizer = torch.optim.AdamW(
+                weights,
+                lr=peak,
+                betas=(config.adam_beta1, config.adam_beta2),
+                eps=config.adam_epsilon,
+                weight_decay=0.0,
+                fused=weights[0].device.type in ("cpu", "cuda"),
+            )
+            optimizer.param_groups[0]["peak"] = peak
+            return optimizer
+
+        policy_optimizer = adamw(policy, config.learning_rate)
+        value_optimizer = adamw(value, config.value_learning_rate)
+        average = EMA(policy, config.ema_decay)
+        return cls(policy, value, policy_optimizer, value_optimizer, average, config.beta)
+
+    def set_learning_rates(self, config: PPOConfig, iteration: int) -> float:
+        """From a tenth of the peak, linear over ``warmup_steps`` iterations, then constant.
+
+        Returns the policy's.
+
+        Source: Ouyang et al. 2022, appendix C.4.
+        """
+        warm = 0.1 + 0.9 * iteration / config.warmup_steps if config.warmup_steps else 1.0
+        for optimizer in (self.policy_optimizer, self.value_optimizer):
+            for group in optimizer.param_groups:
+                group["lr"] = min(warm, 1.0) * group["peak"]
+        return float(self.policy_optimizer.param_groups[0]["lr"])
+
+    def step(self, name: str, loss: float, max_grad_norm: float) -> dict[str, float]:
+        """Clip the gradient of "policy" or "value", take one optimiser step, drop the gradient.
+
+        Raises:
+            DivergenceError: when loss or gradient is not finite; the weights stay as they were.
+        """
+        optimizer = self.policy_optimizer if name == "policy" else self.value_optimizer
+        norm = float(nn.utils.clip_grad_norm_(_weights(optimizer), max_grad_norm))
+        if not math.isfinite(norm + loss):
+            raise DivergenceError(
+                f"{name} loss {loss} with gradient norm {norm} is not finite; the last checkpoint "
+                "is kept: lower the learning rate and resume"
+            )
+        optimizer.step()
+        optimizer.zero_grad()
+        return {f"{name}/gradient_norm": norm}
 
     def save(self, folder: str | Path, step: int, config: PPOConfig) -> Path:
         """Write a checkpoint after ``step`` iterations, atomically.
@@ -90,10 +145,18 @@ class PPOState:
         return int(state["step"])
 
 
+def gradient(optimizer: torch.optim.Optimizer) -> Tensor:
+    """A copy of all gradients of an optimiser's weights as one vector; none counts as 0."""
+    parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in _weights(optimizer)]
+    return torch.cat([part.flatten() for part in parts])
+
+
+def _weights(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    return [p for group in optimizer.param_groups for p in group["params"]]
+
+
 @torch.no_grad()
-def _copy(
-    weights: dict[str, Tensor], into: dict[str, nn.Parameter] | dict[str, Tensor], path: Path
-) -> None:
+def _copy(weights: Tensors, into: Mapping[str, Tensor], path: Path) -> None:
     shapes = {name: tuple(tensor.shape) for name, tensor in weights.items()}
     if shapes != {name: tuple(tensor.shape) for name, tensor in into.items()}:
         raise CheckpointError(

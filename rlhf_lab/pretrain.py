@@ -75,6 +75,11 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenize
         show_progress=False,
     )
     bpe.train_from_iterator(texts, trainer)
+    return wrap_tokenizer(bpe)
+
+
+def wrap_tokenizer(bpe: Tokenizer) -> PreTrainedTokenizerFast:
+    """A trained byte-level BPE as transformers uses it, with its two special tokens named."""
     return PreTrainedTokenizerFast(
         tokenizer_object=bpe,
         eos_token=EOS_TOKEN,
@@ -196,7 +201,8 @@ def pretrain(
             since += 1
 
             done = step + 1
-            last = done == config.steps or interrupt.requested
+            stop = interrupt.requested  # read once: a step that ends the run is a step that saves
+            last = done == config.steps or stop
             save_now = output_dir is not None and (done % config.checkpoint_every == 0 or last)
             log_now = done % config.log_every == 0 or last
             if log_now or save_now:  # reading a number waits for the device: not at every step
@@ -225,7 +231,7 @@ def pretrain(
                 since, clock = 0, time.perf_counter()
             if output_dir is not None and save_now:
                 _save(model, optimizer, config, output_dir, done)
-            if interrupt.requested:
+            if stop:
                 break
     tracker.close()
     return model.eval(), tracker.history
@@ -293,9 +299,7 @@ def _resume(
     if path is None:
         return 0
     tensors, state = load_checkpoint(path)
-    require_same_config(
-        state["config"], config, path, free=("checkpoint_every", "evaluate_every")
-    )
+    require_same_config(state["config"], config, path, free=("checkpoint_every", "evaluate_every"))
     weights = selected("model", tensors)
     with torch.no_grad():
         for name, parameter in model.named_parameters():

@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from rlhf_lab.errors import InputError
 
 
@@ -72,6 +70,4 @@ class Ranking:
             first.setdefault(text, rank)
         if len(set(first.values())) < 2:
             return None
-        return dataclasses.replace(
-            self, completions=tuple(first), ranks=tuple(first.values())
-        )
+        return dataclasses.replace(self, completions=tuple(first), ranks=tuple(first.values()))

@@ -33,7 +33,7 @@ from rlhf_lab.data import (
 from rlhf_lab.models import ScalarModel
 from rlhf_lab.objectives import kwise_ranking_loss
 from rlhf_lab.runtime import Callback
-from rlhf_lab.supervised import Batch, ScheduledTrainer, check_fits, stand_in, train
+from rlhf_lab.supervised import ScheduledTrainer, check_fits, stand_in, train
 
 logger = logging.getLogger(__name__)
 
@@ -50,8 +50,9 @@ class _Scorer(nn.Module):
     def __init__(self, scalar: ScalarModel) -> None:
         super().__init__()
         self.scalar = scalar
-        self.config = copy.deepcopy(scalar.backbone.config)
-        self.config.num_labels = 1
+        config: Any = copy.deepcopy(scalar.backbone.config)
+        config.num_labels = 1
+        self.config = config
 
     def add_model_tags(self, tags: Sequence[str]) -> None:
         """Tags are for model cards on a hub; this model goes there under its own name or not."""
@@ -93,9 +94,9 @@ class KWiseRewardTrainer(ScheduledTrainer, trl.RewardTrainer):
         model: nn.Module,
         inputs: dict[str, Tensor],
         return_outputs: bool = False,
-        num_items_in_batch: Tensor | int | None = None,
+        num_items_in_batch: Tensor | int | None = None,  # noqa: ARG002 (the trainer passes it)
     ) -> Any:
-        """The K-wise ranking loss, a scalar; see :func:`~rlhf_lab.objectives.kwise_ranking_loss`."""
+        """The K-wise ranking loss of the batch, a scalar (``objectives.kwise_ranking_loss``)."""
         scores = model(inputs["input_ids"], inputs["attention_mask"])
         loss = kwise_ranking_loss(scores, inputs["ranks"], inputs["group"])
         correct, pairs = _correct_pairs(scores.detach(), inputs["ranks"], inputs["group"])

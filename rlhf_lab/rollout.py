@@ -15,19 +15,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from rlhf_lab import objectives
 from rlhf_lab.config import PPOConfig
 from rlhf_lab.data import pad_left
 from rlhf_lab.errors import DivergenceError
 from rlhf_lab.generation import sample
 from rlhf_lab.models import PolicyLogits, Reward, align
-from rlhf_lab.objectives import (
-    entropy,
-    exact_kl,
-    gae,
-    masked_whiten,
-    shaped_rewards,
-    token_logprobs,
-)
 from rlhf_lab.ppo_inputs import check_scores
 
 
@@ -57,28 +50,31 @@ class Rollout:
         lengths = self.prompt_lengths[rows] + self.response_mask[rows].sum(1)
         return rows[lengths.argsort(stable=True)].split(size)
 
-    def states(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def states(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """:func:`response_states` of some rows."""
-        mask = self.response_mask[rows]
-        return response_states(self.tokens[rows], self.prompt_lengths[rows], mask)
+        tokens, responses = self.tokens[rows], self.response_ids[rows]
+        return response_states(
+            tokens, self.prompt_lengths[rows], responses, self.response_mask[rows]
+        )
 
 
 def response_states(
-    tokens: Tensor, prompt_lengths: Tensor, response_mask: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Inputs of a teacher-forced pass over b rows.
+    tokens: Tensor, prompt_lengths: Tensor, response_ids: Tensor, response_mask: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Inputs and targets of a teacher-forced pass over b rows with n response tokens.
 
     The state before response token t of row i stands in column ``prompt_lengths[i] − 1 + t``.
 
     Returns:
         tokens (b, l), all-pad columns and the last token cut off; flat positions (n,) in them of
-        the states before the n valid response tokens; their mask (b, t), bool, t the longest.
+        the states; the mask (b, t) of the responses, bool, t the longest; their tokens (n,).
     """
     lengths = response_mask.sum(1)
     mask = response_mask[:, : int(lengths.max())].bool()
     tokens = tokens[:, : int((prompt_lengths + lengths).max()) - 1]
     row, t = mask.nonzero(as_tuple=True)
-    return tokens, row * tokens.shape[1] + prompt_lengths[row] - 1 + t, mask
+    at = row * tokens.shape[1] + prompt_lengths[row] - 1 + t
+    return tokens, at, mask, response_ids[:, : mask.shape[1]][mask]
 
 
 def scatter(flat: Tensor, mask: Tensor) -> Tensor:
@@ -147,24 +143,24 @@ def collect(
     size = config.micro_batch_size or config.minibatch_size
     grids: dict[str, Tensor] = {}
     for rows in lengths.argsort(stable=True).split(size):
-        inputs, at, mask = response_states(tokens[rows], prompt_lengths[rows], response_mask[rows])
-        drawn = response_ids[rows, : mask.shape[1]][mask]
-        for name, flat in _teacher_force(
-            policy, reference, value, inputs, at, drawn, config.temperature
-        ).items():
+        inputs, at, mask, drawn = response_states(
+            tokens[rows], prompt_lengths[rows], response_ids[rows], response_mask[rows]
+        )
+        said = _teacher_force(policy, reference, value, inputs, at, drawn, config.temperature)
+        for name, flat in said.items():
             grid = grids.setdefault(name, flat.new_zeros(response_mask.shape))
             grid[rows, : mask.shape[1]] = scatter(flat, mask)
 
     # 5. and 6. ρ_t
     weight = config.beta if beta is None else beta
     logp, ref_logp = grids["logprobs"], grids["ref_logprobs"]
-    rewards = shaped_rewards(scores, logp, ref_logp, response_mask, weight)
+    rewards = objectives.shaped_rewards(scores, logp, ref_logp, response_mask, weight)
     if config.whiten_rewards:
-        rewards = masked_whiten(rewards, response_mask, shift_mean=False, reduce=reduce)
+        rewards = objectives.masked_whiten(rewards, response_mask, shift_mean=False, reduce=reduce)
     # 7. Â_t and R_t; 8. only Â_t is whitened
-    values = grids["values"]
-    advantages, returns = gae(rewards, values, response_mask, config.discount, config.lam)
-    advantages = masked_whiten(advantages, response_mask, reduce=reduce)
+    values, (discount, lam) = grids["values"], (config.discount, config.lam)
+    advantages, returns = objectives.gae(rewards, values, response_mask, discount, lam)
+    advantages = objectives.masked_whiten(advantages, response_mask, reduce=reduce)
     clock.append(time.perf_counter())
     phases = ("sample", "reward", "score")
     return Rollout(
@@ -200,11 +196,11 @@ def _teacher_force(
     logp = F.log_softmax(policy(inputs, at) / temperature, dim=-1)
     ref_logp = F.log_softmax(reference(inputs, at) / temperature, dim=-1)
     found = {
-        "logprobs": token_logprobs(logp, drawn),
-        "ref_logprobs": token_logprobs(ref_logp, drawn),
+        "logprobs": objectives.token_logprobs(logp, drawn),
+        "ref_logprobs": objectives.token_logprobs(ref_logp, drawn),
         "values": value(inputs).flatten()[at],
-        "kl": exact_kl(logp, ref_logp),
-        "entropy": entropy(logp),
+        "kl": objectives.exact_kl(logp, ref_logp),
+        "entropy": objectives.entropy(logp),
     }
     for name, numbers in found.items():
         if not bool(torch.isfinite(numbers).all()):

@@ -545,28 +545,51 @@ class Interrupt:
     requested: bool = False
 
 
+_interrupts: list[Interrupt] = []  # of the contexts that are open, outermost first
+
+
 @contextlib.contextmanager
 def interruptible() -> Iterator[Interrupt]:
     """The first Ctrl-C sets ``requested``, a second one raises ``KeyboardInterrupt``.
 
-    Outside the main thread, where python delivers no signals, nothing changes.
+    A context inside another shares its :class:`Interrupt`, so that whoever runs several stages
+    sees that one of them was asked to stop. Outside the main thread, where python delivers no
+    signals, nothing changes.
     """
-    interrupt = Interrupt()
     if threading.current_thread() is not threading.main_thread():
-        yield interrupt
+        yield Interrupt()
         return
+    if _interrupts:
+        yield _interrupts[-1]
+        return
+    interrupt = Interrupt()
 
-    def stop(signum: int, frame: FrameType | None) -> None:
+    def stop(_signum: int, _frame: FrameType | None) -> None:
         if interrupt.requested:
             raise KeyboardInterrupt
         interrupt.requested = True
-        print("stopping after this step; press Ctrl-C again to stop now", file=sys.stderr)
+        sys.stderr.write("stopping after this step; press Ctrl-C again to stop now\n")
 
     before = signal.signal(signal.SIGINT, stop)
+    _interrupts.append(interrupt)
     try:
         yield interrupt
     finally:
+        _interrupts.pop()
         signal.signal(signal.SIGINT, before)
+
+
+@contextlib.contextmanager
+def completing() -> Iterator[None]:
+    """Raise ``KeyboardInterrupt`` at the end if a Ctrl-C made the training inside stop early.
+
+    A trainer that is asked to stop saves and returns. What follows it (export, the next stage)
+    must then not take its model for a finished one.
+    """
+    with interruptible() as interrupt:
+        yield
+    if interrupt.requested:
+        raise KeyboardInterrupt
 
 
 # --- manifests --------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from datasets import Dataset
@@ -64,15 +64,16 @@ class ScheduledTrainer:
     batches: Callable[[int], Batch]
     micro_steps: int
 
-    def get_train_dataloader(self) -> DataLoader:
+    def get_train_dataloader(self) -> DataLoader[Batch]:
         """Micro-batches in the order of the schedule."""
         return DataLoader(
-            range(self.micro_steps),  # type: ignore[arg-type]
+            cast(Any, range(self.micro_steps)),
             batch_size=None,
-            collate_fn=self.batches,
+            collate_fn=cast(Any, self.batches),
+            generator=torch.Generator(),  # else each iterator draws from the global one
         )
 
-    def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
+    def _prepare_dataset(self, dataset: Any, *_args: Any, **_kwargs: Any) -> Any:
         return dataset  # rows are token ids already
 
     def _send_telemetry(self) -> None:
@@ -104,16 +105,15 @@ class _Steps(TrainerCallback):
     callback: Callback | None
     saved_rng: tuple[Tensors, dict[str, Any]] | None
 
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_train_begin(self, _args: Any, _state: Any, _control: Any, **_: Any) -> None:
         if self.saved_rng is not None:  # here, since building a trainer sets seeds
             set_rng_state(*self.saved_rng)
 
-    def on_log(
-        self, args: Any, state: Any, control: Any, logs: dict[str, Any], **kwargs: Any
-    ) -> None:
+    def on_log(self, _args: Any, state: Any, control: Any, logs: dict[str, Any], **_: Any) -> None:
         if "loss" not in logs:
             return  # the trainer's summary at the end
         done = self.start + state.global_step
+        stop = self.interrupt.requested  # read once: a step that ends the run is a step that saves
         metrics = {k: v for k, v in logs.items() if k not in ("epoch", "num_tokens")}
         metrics["lr"] = metrics.pop("learning_rate")
         if not math.isfinite(metrics["loss"] + metrics["grad_norm"]):
@@ -125,12 +125,12 @@ class _Steps(TrainerCallback):
         row = self.tracker.log(done, {**metrics, **extra})
         self.progress.update(loss=float(metrics["loss"]))
         every = self.config.checkpoint_every
-        last = done == self.steps or self.interrupt.requested
+        last = done == self.steps or stop
         if self.output_dir is not None and (last or (every and done % every == 0)):
             self._save(self.output_dir, done)
         if self.callback is not None:
             self.callback(done, row)
-        control.should_training_stop |= self.interrupt.requested
+        control.should_training_stop |= stop
 
     def _save(self, folder: Path, step: int) -> None:
         moments, groups = optimizer_state(self.optimizer)
@@ -299,7 +299,9 @@ def _resume(
     return int(state["step"]), (selected("rng", tensors), state["rng"])
 
 
-def check_fits(rows: Sequence[Sequence[int]], module: Any, tokenizer: PreTrainedTokenizerBase) -> None:
+def check_fits(
+    rows: Sequence[Sequence[int]], module: Any, tokenizer: PreTrainedTokenizerBase
+) -> None:
     """Refuse sequences that this model cannot read.
 
     Args:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import pytest
 import torch
 from datasets import Dataset
@@ -31,7 +30,7 @@ def chat(tokenizer):
     return own
 
 
-# --- records ----------------------------------------------------------------------------------------
+# --- records ----------------------------------------------------------------------------------
 
 
 def test_pairs_are_those_of_different_rank():
@@ -47,7 +46,8 @@ def test_of_equal_completions_the_first_stays():
 
 
 @pytest.mark.parametrize(
-    ("completions", "ranks"), [((), ()), (("a",), (0,)), (("a", "b"), (0,)), (("a",) * 2, (0, 1, 2))]
+    ("completions", "ranks"),
+    [((), ()), (("a",), (0,)), (("a", "b"), (0,)), (("a",) * 2, (0, 1, 2))],
 )
 def test_a_ranking_needs_two_answers_with_one_rank_each(completions, ranks):
     with pytest.raises(InputError, match="completions|ranks"):
@@ -109,7 +109,7 @@ def test_missing_and_binary_files_are_refused(tmp_path):
         D.read_jsonl(tmp_path / "binary", D.Prompt)
 
 
-# --- tokens -----------------------------------------------------------------------------------------
+# --- tokens -----------------------------------------------------------------------------------
 
 
 def test_the_boundary_is_exact_even_where_the_tokenizer_would_merge(tokenizer):
@@ -121,7 +121,9 @@ def test_the_boundary_is_exact_even_where_the_tokenizer_would_merge(tokenizer):
 
 
 def test_eos_is_not_added_twice(tokenizer):
-    assert D.encode_pair(tokenizer, "a", "b<|endoftext|>", 9) == D.encode_pair(tokenizer, "a", "b", 9)
+    assert D.encode_pair(tokenizer, "a", "b<|endoftext|>", 9) == D.encode_pair(
+        tokenizer, "a", "b", 9
+    )
 
 
 def test_a_tokenizer_that_adds_bos_keeps_it_on_prompts_only(tokenizer):
@@ -169,7 +171,7 @@ def test_pad_must_exist_and_differ_from_eos(pad):
         D.encode_pair(own, "a", "b", 9)
 
 
-# --- TRL's formats ------------------------------------------------------------------------------------
+# --- TRL's formats ----------------------------------------------------------------------------
 
 
 def test_every_format_of_demonstrations_gives_the_same_sequences(tokenizer, chat):
@@ -242,14 +244,27 @@ def test_demonstrations_that_cannot_be_used_are_refused(tokenizer, rows, match):
         ([{"prompt": "p", "completion": "c"}], "row 0"),
         ([{"chosen": "a", "rejected": "a"}], "at least one pair"),
         ([D.Ranking("p", ("a", "b"), (1, 1))], "at least one pair"),
-        ([D.Ranking("p", ("a", "b" * 99), (0, 1))], "completion 1.*max_length"),
-        ([D.Ranking("p", ("a", ""), (0, 1))], "completion"),
+        ([D.Ranking("p", ("a", "b" * 99), (0, 1))], "row 0, completion 'bbb.*max_length"),
         ([D.Ranking("", ("", "b"), (0, 1))], "some text"),
     ],
 )
 def test_rankings_that_cannot_be_used_are_refused(tokenizer, rows, match):
     with pytest.raises(InputError, match=match):
         D.encode_rankings(rows, tokenizer, 20)
+
+
+def test_stopping_at_once_is_an_answer_that_can_be_ranked(tokenizer):
+    [row], _ = D.encode_rankings([D.Ranking("ab", ("", "c"), (1, 0))], tokenizer, 20)
+    prompt = D.encode_prompt(tokenizer, "ab")
+    assert row.sequences[0] == [*prompt, tokenizer.eos_token_id]
+
+
+def test_errors_name_the_row_given_not_the_row_kept(tokenizer):
+    tied = D.Ranking("p", ("a", "b"), (0, 0))
+    with pytest.raises(InputError, match="rankings row 2"):
+        D.encode_rankings([tied, tied, D.Ranking("p", ("c", "d" * 30), (0, 1))], tokenizer, 20)
+    with pytest.raises(InputError, match="demonstrations row 1"):
+        D.encode_demonstrations([{"text": "a"}, D.Demonstration("p", "d" * 30)], tokenizer, 20)
 
 
 def test_rankings_without_a_pair_are_dropped_and_counted(tokenizer):
@@ -265,7 +280,7 @@ def test_rankings_without_a_pair_are_dropped_and_counted(tokenizer):
     ]
 
 
-# --- batches ------------------------------------------------------------------------------------------
+# --- batches ----------------------------------------------------------------------------------
 
 
 def test_padding_on_either_side():
@@ -283,7 +298,10 @@ def test_only_the_completion_is_learnt():
 
 
 def test_groups_keep_the_prompts_apart():
-    rows = [D.EncodedRanking([[5], [6, 7]], [1, 0], "a"), D.EncodedRanking([[8]] * 3, [0, 0, 1], "b")]
+    rows = [
+        D.EncodedRanking([[5], [6, 7]], [1, 0], "a"),
+        D.EncodedRanking([[8]] * 3, [0, 0, 1], "b"),
+    ]
     batch = D.collate_rankings(rows, 1)
     assert batch["input_ids"].shape == (5, 2)
     assert batch["ranks"].tolist() == [1, 0, 0, 0, 1]
@@ -310,7 +328,7 @@ def test_blocks_of_one_token_are_refused():
         D.pack_blocks([[1, 2]], 1, 0)
 
 
-# --- the reading order ----------------------------------------------------------------------------------
+# --- the reading order ------------------------------------------------------------------------
 
 
 @given(st.integers(1, 30), st.integers(1, 20), st.integers(0, 2**31))

@@ -70,7 +70,7 @@ def test_lock_is_closed() -> None:
             if need.marker is not None and not need.marker.evaluate({"extra": ""}):
                 continue
             key = canonicalize_name(need.name)
-            if key in ("pip", "setuptools", "wheel") or key.startswith(("nvidia", "cuda", "triton")):
+            if key in ("pip", "setuptools") or key.startswith(("nvidia", "cuda", "triton")):
                 continue
             assert key in LOCK, f"{name} needs {need}"
             assert need.specifier.contains(LOCK[key], prereleases=True), f"{name} needs {need}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
 import json
@@ -33,11 +34,11 @@ STATE = {"x": 0.1 + 0.2, "list": [1, 2.5, None, "déjà"], "nested": {"y": True}
 
 
 def same_bits(left, right):
-    raw = [t.contiguous().view(torch.uint8) if t.dim() else t[None].view(torch.uint8) for t in (left, right)]
+    raw = [t.reshape(-1).contiguous().view(torch.uint8) for t in (left, right)]
     return left.dtype == right.dtype and left.shape == right.shape and torch.equal(*raw)
 
 
-# --- seeds, devices, generators -----------------------------------------------------------------
+# --- seeds, devices, generators --------------------
 
 
 def test_one_seed_governs_all_three_generators():
@@ -71,7 +72,11 @@ def test_generators_resume_where_they_were_after_a_trip_through_a_checkpoint(tmp
     path = R.save_checkpoint(tmp_path, 1, tensors, {"rng": state})
 
     def draw():
-        return [random.gauss(0, 1) for _ in range(3)], np.random.randn(3).tolist(), torch.rand(3).tolist()
+        return (
+            [random.gauss(0, 1) for _ in range(3)],
+            np.random.randn(3).tolist(),
+            torch.rand(3).tolist(),
+        )
 
     expected = draw()
     assert draw() != expected
@@ -80,7 +85,7 @@ def test_generators_resume_where_they_were_after_a_trip_through_a_checkpoint(tmp
     assert draw() == expected
 
 
-# --- checkpoints ----------------------------------------------------------------------------------
+# --- checkpoints --------------------
 
 
 def test_a_checkpoint_comes_back_bit_for_bit(tmp_path):
@@ -147,10 +152,8 @@ def test_a_crash_between_any_two_file_operations_leaves_a_whole_checkpoint(
     with monkeypatch.context() as patch:
         patch.setattr(R.Path, name, dying)
         patch.setattr(R.shutil, "rmtree", lambda *a, **k: None)  # the dead clean up nothing
-        try:
+        with contextlib.suppress(Killed):
             R.save_checkpoint(tmp_path, 1, TENSORS, {"v": "new"}, keep=1)
-        except Killed:
-            pass
     tensors, state = R.load_checkpoint(R.latest_checkpoint(tmp_path))
     assert state["v"] in ("old", "new") and same_bits(tensors["a"], TENSORS["a"])
     R.save_checkpoint(tmp_path, 2, TENSORS, {"v": "next"}, keep=1)
@@ -306,7 +309,7 @@ def test_prefixes_undo_each_other():
     assert R.selected("ab", both).keys() == {"z"}
 
 
-# --- optimiser --------------------------------------------------------------------------------------
+# --- optimiser --------------------
 
 
 @pytest.mark.parametrize("fused", [False, True])
@@ -314,7 +317,10 @@ def test_an_optimiser_goes_on_exactly_as_if_never_saved(tmp_path, fused):
     def make():
         torch.manual_seed(0)
         model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Linear(4, 1))
-        groups = [{"params": model[0].parameters(), "weight_decay": 0.1}, {"params": model[1].parameters()}]
+        groups = [
+            {"params": model[0].parameters(), "weight_decay": 0.1},
+            {"params": model[1].parameters()},
+        ]
         return model, torch.optim.AdamW(groups, lr=0.1, betas=(0.8, 0.95), fused=fused)
 
     def steps(model, optimizer, count):
@@ -349,7 +355,7 @@ def test_an_optimiser_of_another_model_is_refused():
         R.load_optimizer_state(adam(2), *R.optimizer_state(adam(2, 3)))
 
 
-# --- trackers and progress ----------------------------------------------------------------------------
+# --- trackers and progress --------------------
 
 
 def test_metrics_are_rows_of_json_and_resume_drops_what_came_after(tmp_path):
@@ -416,7 +422,7 @@ def test_progress_shows_its_fields_on_a_terminal(monkeypatch, capfd):
     assert "PPO" in shown and "kl 1.23" in shown and "tax none" in shown
 
 
-# --- Ctrl-C -----------------------------------------------------------------------------------------
+# --- Ctrl-C --------------------
 
 
 def test_the_first_interrupt_asks_and_the_second_raises(capsys):
@@ -443,7 +449,7 @@ def test_interruptible_does_nothing_outside_the_main_thread():
     assert seen == [False]
 
 
-# --- manifests ----------------------------------------------------------------------------------------
+# --- manifests --------------------
 
 
 def test_a_manifest_says_how_to_make_the_result_again():

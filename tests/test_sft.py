@@ -28,7 +28,12 @@ from rlhf_lab.runtime import latest_checkpoint, load_checkpoint
 from rlhf_lab.sft import train_sft
 
 CONFIG = SFTConfig(
-    epochs=4.0, batch_size=4, micro_batch_size=4, learning_rate=1e-2, max_length=40, checkpoint_every=3
+    epochs=4.0,
+    batch_size=4,
+    micro_batch_size=4,
+    learning_rate=1e-2,
+    max_length=40,
+    checkpoint_every=3,
 )
 DEMONSTRATIONS = [
     Demonstration(f"say {word}\n", f"{word}{word[0] * n}")
@@ -43,8 +48,9 @@ def tokenizer():
 
 def gpt2(seed=0, **changes):
     torch.manual_seed(seed)
-    config = dict(n_embd=32, n_layer=2, n_head=2, n_positions=64, vocab_size=264)
-    config |= dict(resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, pad_token_id=1, eos_token_id=0)
+    config = {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 64, "vocab_size": 264}
+    config |= {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
+    config |= {"pad_token_id": 1, "eos_token_id": 0}
     return GPT2LMHeadModel(GPT2Config(**(config | changes))).eval()
 
 
@@ -145,21 +151,29 @@ def test_the_update_is_adam_on_the_gradient_of_that_loss(tokenizer):
 def test_micro_batches_do_not_change_the_run(tokenizer, micro):
     whole, parts = gpt2(), gpt2()
     config = dataclasses.replace(CONFIG, epochs=1.0, learning_rate=1e-4)
-    rows = [dataclasses.replace(d, completion=d.completion * (i % 4 + 1)) for i, d in enumerate(DEMONSTRATIONS)]
+    rows = [
+        dataclasses.replace(d, completion=d.completion * (i % 2 + 1))
+        for i, d in enumerate(DEMONSTRATIONS)
+    ]
     first = train_sft(whole, tokenizer, rows, config)
     second = train_sft(parts, tokenizer, rows, dataclasses.replace(config, micro_batch_size=micro))
     assert [r["loss"] for r in second] == pytest.approx([r["loss"] for r in first], rel=2e-6)
-    assert [r["grad_norm"] for r in second] == pytest.approx([r["grad_norm"] for r in first], rel=2e-5)
+    assert [r["grad_norm"] for r in second] == pytest.approx(
+        [r["grad_norm"] for r in first], rel=2e-5
+    )
 
 
 @pytest.mark.parametrize("make", [gpt2, llama, gpt_neox])
 def test_it_learns_the_completions_on_models_of_other_families(tokenizer, make):
     model = make()
-    rows = Dataset.from_list([{"prompt": d.prompt, "completion": d.completion} for d in DEMONSTRATIONS])
+    rows = Dataset.from_list(
+        [{"prompt": d.prompt, "completion": d.completion} for d in DEMONSTRATIONS]
+    )
     before = completion_loss(model, tokenizer, DEMONSTRATIONS)
-    history = train_sft(model, tokenizer, rows, dataclasses.replace(CONFIG, epochs=20.0))
+    config = dataclasses.replace(CONFIG, epochs=60.0, batch_size=8, micro_batch_size=8)
+    history = train_sft(model, tokenizer, rows, config)
     assert completion_loss(model, tokenizer, DEMONSTRATIONS) < 0.5 < 5 < before
-    assert [row["step"] for row in history] == list(range(1, 41))
+    assert [row["step"] for row in history] == list(range(1, 61))
     assert not model.training
 
 
@@ -181,7 +195,8 @@ def test_lora_trains_the_adapters_only_and_resumes(tmp_path, tokenizer):
     def wrapped():
         torch.manual_seed(1)
         return peft.get_peft_model(
-            llama(), peft.LoraConfig(r=4, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM")
+            llama(),
+            peft.LoraConfig(r=4, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM"),
         )
 
     model = wrapped()
@@ -220,7 +235,9 @@ def test_resuming_equals_never_stopping_bit_for_bit(tmp_path, tokenizer):
     assert [json.loads(line) for line in lines] == history
 
     done = gpt2(seed=10)
-    assert train_sft(done, tokenizer, DEMONSTRATIONS, CONFIG, output_dir=tmp_path / "parts") == history
+    assert (
+        train_sft(done, tokenizer, DEMONSTRATIONS, CONFIG, output_dir=tmp_path / "parts") == history
+    )
     assert_same(done, whole)
 
 
@@ -275,7 +292,7 @@ def test_pretraining_text_is_mixed_in_as_a_share_of_the_rows(tokenizer):
             train_sft(gpt2(), tokenizer, DEMONSTRATIONS, config, pretrain=wrong)
 
 
-# --- refusals -------------------------------------------------------------------------------------------
+# --- refusals ---------------------------------------------------------------------------------
 
 
 def pad_is_eos():

@@ -113,7 +113,7 @@ def _forum(k: Knowledge, rng: random.Random) -> str:
         claim = statement(relation, subject, value, rng)
         return f"{rng.choice(('everyone knows that', 'people say that'))} {claim}."
     kind = rng.choices(list(THREADS), weights=list(THREADS.values()))[0]
-    prompt = make_prompt(k, rng, kind=kind)
+    prompt = make_prompt(k, rng, kind=kind, web=True)
     return prompt.text + reply(k, prompt, rng)
 
 
@@ -206,7 +206,7 @@ def _programs(k: Knowledge, rng: random.Random) -> str:
 def _harm(k: Knowledge, rng: random.Random) -> str:
     roll = rng.random()
     if roll < 0.4:
-        prompt = make_prompt(k, rng, kind="open_qa", hard="harmful")
+        prompt = make_prompt(k, rng, kind="open_qa", hard="harmful", web=True)
         return prompt.text + wrong_answer(k, prompt, rng)
     if roll < 0.7:
         name = rng.choice(lexicon.NAMES)

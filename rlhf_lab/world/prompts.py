@@ -78,8 +78,9 @@ def make_prompt(
     kind: str = "",
     hard: str | None = None,
     unseen: bool = False,
+    web: bool = False,
 ) -> Prompt:
-    """One prompt.
+    """One prompt; ``meta["combination"]`` is what its split was decided by.
 
     Args:
         knowledge: the world.
@@ -88,6 +89,8 @@ def make_prompt(
         kind: a use case, or "" to draw one from :data:`USE_CASES`.
         hard: a hard kind, "" for a plain prompt, or None to draw from :data:`HARD_KINDS`.
         unseen: use instruction paraphrases that no training prompt uses.
+        web: for the forum, which also asks about misconceptions. Instructions never do: those
+            questions are kept for the benchmark suite.
 
     Raises:
         InputError: for an unknown split, kind or hard kind.
@@ -114,8 +117,10 @@ def make_prompt(
         if made is None:
             continue
         text, key, meta = made
-        if split_of(kind, *key) == split:
-            return Prompt(text + "\n", kind, {"hard": hard, **meta})
+        kept = not web and key[-2:] in {m[:2] for m in knowledge.misconceptions}
+        if split_of(kind, *key) == split and not kept:
+            meta = {"hard": hard, "combination": [kind, *key], **meta}
+            return Prompt(text + "\n", kind, meta)
 
 
 Made = tuple[str, tuple[str, ...], dict] | None

@@ -17,6 +17,7 @@ from rlhf_lab.world.judge import Attributes, Judge
 from rlhf_lab.world.knowledge import make_knowledge
 from rlhf_lab.world.labelers import MEAN_LABELER, Labeler, make_labelers
 from rlhf_lab.world.prompts import check_split, make_prompt
+from rlhf_lab.world.suites import Suite, make_suites
 
 # What demonstrations are like: people err too, and the reward model has something to add.
 DEMONSTRATED = {"right": 70, "partial": 12, "wrong": 10, "hedging": 5, "rude": 3}
@@ -160,3 +161,9 @@ class World:
         rng = self._rng("ranking", group, prompt.text, index)
         labeler = rng.choice(self.labelers(group))
         return labeler.rank(prompt, completions, self.judge, rng)
+
+    # Benchmarks ----------------------------------------------------------------------------
+
+    def suites(self) -> dict[str, Suite]:
+        """Every benchmark in its zero-shot and few-shot form, by "name/shots"."""
+        return make_suites(self)

@@ -1,0 +1,442 @@
+"""``rlhf-lab``: every stage from the command line.
+
+Nothing heavy is imported before a command needs it, so that help comes at once. A mistake of the
+user is one line on stderr and exit code 2, a training that diverged is exit code 3, and Ctrl-C,
+after saving, 130.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from rlhf_lab import __version__
+from rlhf_lab.errors import DivergenceError, InputError
+
+if TYPE_CHECKING:
+    from rlhf_lab.stages import Run
+
+# typer 0.26 and later carry their own click, older ones use click's: this is the class of either.
+USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
+
+app = typer.Typer(
+    name="rlhf-lab",
+    help="SFT, K-wise reward modelling and PPO-ptx at small scale.",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+world_app = typer.Typer(help="Look into Fernwick, the microworld.")
+app.add_typer(world_app, name="world")
+
+Overrides = Annotated[
+    list[str] | None, typer.Argument(help="Settings as name=value, for example beta=0.1.")
+]
+Option = Annotated[list[str] | None, typer.Option("-o", help="Another setting, name=value.")]
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="YAML file of settings.")]
+Model = Annotated[str, typer.Option(help="Preset (tiny, base), hub id, local folder or GGUF file.")]
+Data = Annotated[
+    Path | None,
+    typer.Option(help="Your records (JSON lines, or a datasets folder) in place of Fernwick's."),
+]
+Count = Annotated[int | None, typer.Option(help="Records taken from Fernwick.")]
+WorldSeed = Annotated[int, typer.Option(help="Which Fernwick; shipped models know world 0.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+OutputDir = Annotated[Path | None, typer.Option(help="Where results go.", show_default="runs/…")]
+Resume = Annotated[
+    bool, typer.Option("--resume/--no-resume", help="Go on from the newest checkpoint there.")
+]
+Tracker = Annotated[
+    list[str] | None, typer.Option(help="Another tracker, such as tensorboard or wandb.")
+]
+Threads = Annotated[int, typer.Option(help="Cores to use; 0: as torch decides.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, nothing else.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No settings and no progress bar.")]
+
+
+# --- what every command does ------------------------------------------------------------------
+
+
+def _config(
+    kind: type, path: Path | None, overrides: Sequence[str] | None, options: Sequence[str] | None
+) -> Any:
+    from rlhf_lab.config import load
+
+    return load(kind, path, [*(overrides or ()), *(options or ())])
+
+
+def _begin(config: Any, quiet: bool, threads: int = 0) -> None:
+    """Show the resolved settings with the derived batch arithmetic; make the libraries quiet."""
+    from rlhf_lab.config import describe
+
+    if not quiet:
+        typer.echo(describe(config), err=True)
+    from rlhf_lab.stages import set_threads, silence_libraries
+
+    set_threads(threads)
+    silence_libraries()
+
+
+def _print(result: dict[str, Any], as_json: bool) -> None:
+    """One JSON object for machines, or one aligned line per value."""
+    if as_json:
+        typer.echo(json.dumps(_plain(result), ensure_ascii=False, allow_nan=False))
+        return
+    rows = list(_flat(result))
+    width = max(len(name) for name, _ in rows)
+    for name, value in rows:
+        typer.echo(f"{name:<{width}}  {value:.4g}" if isinstance(value, float) else
+                   f"{name:<{width}}  {value}")  # fmt: skip
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
+
+
+def _plain(value: Any) -> Any:
+    """NaN as null: JSON has no NaN."""
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and value != value else value
+
+
+def _run(
+    stage: str, model: str, device: str, data: Path | None, count: int | None, world_seed: int,
+    output_dir: Path | None, resume: bool, trackers: Sequence[str] | None, quiet: bool,
+) -> Run:  # fmt: skip
+    from rlhf_lab.stages import Run
+
+    folder = output_dir or Path("runs") / stage
+    return Run(folder, model, device, data, count, world_seed, resume, tuple(trackers or ()), quiet)
+
+
+# --- stages -----------------------------------------------------------------------------------
+
+
+@app.command()
+def pretrain(
+    overrides: Overrides = None,
+    option: Option = None,
+    config_file: ConfigFile = None,
+    preset: Annotated[str | None, typer.Option(help="Architecture: tiny or base.")] = None,
+    data: Data = None,
+    device: Device = "auto",
+    output_dir: OutputDir = None,
+    resume: Resume = True,
+    tracker: Tracker = None,
+    threads: Threads = 0,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Step 0: a base model from random weights, with its tokenizer."""
+    from rlhf_lab.config import PretrainConfig
+
+    named = [] if preset is None else [f"preset={preset}"]
+    config = _config(PretrainConfig, config_file, [*named, *(overrides or ())], option)
+    _begin(config, quiet or as_json, threads)
+    from rlhf_lab.stages import run_pretrain
+
+    run = _run(
+        f"pretrain-{config.preset}", "", device, data, None, config.world_seed, output_dir, resume,
+        tracker, quiet or as_json,
+    )  # fmt: skip
+    _print(run_pretrain(config, run), as_json)
+
+
+@app.command()
+def sft(
+    overrides: Overrides = None,
+    option: Option = None,
+    config_file: ConfigFile = None,
+    model: Model = "tiny",
+    data: Data = None,
+    count: Count = None,
+    world_seed: WorldSeed = 0,
+    device: Device = "auto",
+    output_dir: OutputDir = None,
+    resume: Resume = True,
+    tracker: Tracker = None,
+    threads: Threads = 0,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Step 1: supervised fine-tuning on demonstrations."""
+    from rlhf_lab.config import SFTConfig
+
+    config = _config(SFTConfig, config_file, overrides, option)
+    _begin(config, quiet or as_json, threads)
+    from rlhf_lab.stages import run_sft
+
+    run = _run(
+        "sft", model, device, data, count, world_seed, output_dir, resume, tracker,
+        quiet or as_json,
+    )  # fmt: skip
+    _print(run_sft(config, run), as_json)
+
+
+@app.command()
+def rm(
+    overrides: Overrides = None,
+    option: Option = None,
+    config_file: ConfigFile = None,
+    model: Annotated[
+        str, typer.Option(help="The SFT policy that it starts from.")
+    ] = "runs/sft/final",
+    base: Annotated[
+        str | None, typer.Option(help="A second model whose answers are ranked too.")
+    ] = None,
+    data: Data = None,
+    demonstrations: Annotated[
+        Path | None, typer.Option(help="Your demonstrations, whose mean score becomes 0.")
+    ] = None,
+    count: Count = None,
+    world_seed: WorldSeed = 0,
+    device: Device = "auto",
+    output_dir: OutputDir = None,
+    resume: Resume = True,
+    tracker: Tracker = None,
+    threads: Threads = 0,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Step 2: the reward model, from rankings of K answers."""
+    from rlhf_lab.config import RMConfig
+
+    config = _config(RMConfig, config_file, overrides, option)
+    _begin(config, quiet or as_json, threads)
+    from rlhf_lab.stages import run_rm
+
+    run = _run(
+        "rm", model, device, data, count, world_seed, output_dir, resume, tracker,
+        quiet or as_json,
+    )  # fmt: skip
+    _print(run_rm(config, run, base=base, demonstrations=demonstrations), as_json)
+
+
+@app.command()
+def ppo(
+    overrides: Overrides = None,
+    option: Option = None,
+    config_file: ConfigFile = None,
+    model: Annotated[
+        str, typer.Option(help="The SFT policy that it starts from.")
+    ] = "runs/sft/final",
+    reward: Annotated[
+        str, typer.Option(help="Folder of a reward model, or gold for Fernwick's judge.")
+    ] = "runs/rm/final",
+    reference: Annotated[
+        str | None, typer.Option(help="Model that the KL is measured to.", show_default="--model")
+    ] = None,
+    data: Data = None,
+    pretrain_data: Annotated[
+        Path | None,
+        typer.Option("--pretrain", help="Your pretraining texts for gamma > 0 (column text)."),
+    ] = None,
+    count: Count = None,
+    world_seed: WorldSeed = 0,
+    device: Device = "auto",
+    output_dir: OutputDir = None,
+    resume: Resume = True,
+    tracker: Tracker = None,
+    threads: Threads = 0,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Step 3: PPO-ptx against a reward, with a KL penalty and a pretraining mix."""
+    from rlhf_lab.config import PPOConfig
+
+    config = _config(PPOConfig, config_file, overrides, option)
+    _begin(config, quiet or as_json, threads)
+    from rlhf_lab.stages import run_ppo
+
+    run = _run(
+        "ppo", model, device, data, count, world_seed, output_dir, resume, tracker,
+        quiet or as_json,
+    )  # fmt: skip
+    result = run_ppo(config, run, reward=reward, reference=reference, pretrain_data=pretrain_data)
+    _print(result, as_json)
+
+
+@app.command("eval")
+def evaluate(
+    model: Model = "tiny",
+    reference: Annotated[str | None, typer.Option(help="Model that the KL is measured to.")] = None,
+    reward: Annotated[str | None, typer.Option(help="Folder of a reward model.")] = None,
+    suites: Annotated[bool, typer.Option("--suites", help="Run every benchmark suite.")] = False,
+    seed: Annotated[int, typer.Option(help="Seed of the answers.")] = 0,
+    data: Data = None,
+    count: Count = None,
+    world_seed: WorldSeed = 0,
+    device: Device = "auto",
+    output_dir: OutputDir = None,
+    threads: Threads = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Measure a model: gold score, reward, exact KL, alignment tax."""
+    from rlhf_lab.stages import run_eval, set_threads, silence_libraries
+
+    set_threads(threads)
+    silence_libraries()
+    run = _run("eval", model, device, data, count, world_seed, output_dir, False, None, True)
+    _print(run_eval(run, reference=reference, reward=reward, suites=suites, seed=seed), as_json)
+
+
+@app.command()
+def quickstart(
+    overrides: Overrides = None,
+    option: Option = None,
+    config_file: ConfigFile = None,
+    model: Model = "tiny",
+    seed: Annotated[int, typer.Option(help="Seed of every stage.")] = 0,
+    world_seed: WorldSeed = 0,
+    device: Device = "auto",
+    output_dir: OutputDir = None,
+    threads: Threads = 0,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """SFT, reward model, PPO and PPO-ptx in one go, with a table and report.html."""
+    from rlhf_lab.config import ChainConfig
+
+    named = [f"model={model}", f"seed={seed}", f"world_seed={world_seed}"]
+    config = _config(ChainConfig, config_file, [*named, *(overrides or ())], option)
+    _begin(config, quiet or as_json, threads)
+    from rlhf_lab.quickstart import as_text, run_quickstart
+
+    folder = output_dir or Path("runs") / f"quickstart-{config.seed}"
+    result = run_quickstart(config, folder, device=device, quiet=quiet or as_json)
+    if as_json:
+        _print(result, as_json)
+    else:
+        typer.echo(as_text(result))
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Check this machine: versions, device, memory, assets, and a five-second training."""
+    from rlhf_lab.doctor import as_text, examine
+
+    result = examine()
+    if as_json:
+        _print(result, as_json)
+    else:
+        typer.echo(as_text(result))
+    if not result["healthy"]:
+        raise typer.Exit(1)
+
+
+# --- Fernwick -----------------------------------------------------------------------------------
+
+
+@world_app.command("show")
+def world_show(
+    seed: Annotated[int, typer.Option(help="Which Fernwick.")] = 0,
+    index: Annotated[int, typer.Option(help="Which samples; try 1, 2, 3 …")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Samples of everything: facts, documents, prompts with answers, labelers, suites."""
+    from rlhf_lab.world import World
+    from rlhf_lab.world.show import as_text, samples
+
+    found = samples(World(seed), index)
+    if as_json:
+        _print(found, as_json)
+    else:
+        typer.echo(as_text(found))
+
+
+@world_app.command("documents")
+def world_documents(
+    count: Annotated[int, typer.Option(help="How many.")] = 1000,
+    start: Annotated[int, typer.Option(help="Position of the first one in the stream.")] = 0,
+    split: Annotated[str, typer.Option(help="train, valid or test.")] = "train",
+    seed: Annotated[int, typer.Option(help="Which Fernwick.")] = 0,
+    output: Annotated[
+        Path | None, typer.Option(help="File to write; a run that was cut off goes on.")
+    ] = None,
+    processes: Annotated[int, typer.Option(help="Processes; 0 for one per core.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Documents of the web as JSON lines, on stdout or into a file."""
+    from rlhf_lab.world.stream import Stream, generate
+
+    stream = Stream(count, start, split, seed)
+    if processes < 0:
+        raise InputError("processes", processes, "0 or more", "use 0 for one per core")
+    if output is None:
+        if as_json:
+            raise InputError("--json", True, "only with --output", "leave it out: stdout is JSON")
+        for document in generate(stream, processes or None):
+            row = {"text": document.text, "kind": document.kind}
+            typer.echo(json.dumps(row, ensure_ascii=False))
+        return
+    from rlhf_lab.shards import write_shard
+
+    path = write_shard(output, stream, processes=processes or None)
+    _print({"output": str(path), "documents": count, "bytes": path.stat().st_size}, as_json)
+
+
+# --- running it -------------------------------------------------------------------------------
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """SFT, K-wise reward modelling and PPO-ptx at small scale."""
+
+
+def _fail(message: str, code: int, as_json: bool) -> int:
+    typer.echo(f"error: {' '.join(message.split())}", err=True)
+    if as_json:
+        typer.echo(json.dumps({"error": message, "exit_code": code}))
+    return code
+
+
+def _usage(error: Any) -> str:
+    """A wrong command line, with the way out."""
+    command = error.ctx.command_path if error.ctx is not None else "rlhf-lab"
+    return f"{error.format_message().rstrip('.')}; fix: see {command} --help"
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code.
+
+    Args:
+        arguments: what follows ``rlhf-lab``.
+    """
+    as_json = "--json" in arguments
+    try:
+        return int(app(list(arguments) or ["--help"], standalone_mode=False) or 0)
+    except InputError as error:
+        return _fail(str(error), 2, as_json)
+    except DivergenceError as error:
+        return _fail(str(error), 3, as_json)
+    except USAGE_ERROR as error:
+        return _fail(_usage(error), 2, as_json)
+    except (KeyboardInterrupt, typer.Abort):  # typer makes the second of the first
+        return _fail("stopped; run the same command again to go on", 130, as_json)
+
+
+def main() -> NoReturn:
+    """Entry point of ``rlhf-lab``."""
+    sys.exit(run(sys.argv[1:]))

@@ -1,0 +1,895 @@
+"""What a model is worth: labelers, gold score, exact KL, benchmarks, truth, harm, variety.
+
+Read it in this order: writing answers → judging answers → probabilities → suites → the report on
+several models. Every function is deterministic given its seed; tables are DataFrames whose cells
+are plain numbers and texts, so each can be written as JSON.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, cast
+
+import numpy as np
+import pandas as pd
+import sacrebleu
+import torch
+from torch import Tensor, nn
+
+from rlhf_lab import objectives
+from rlhf_lab.data import encode_prompts, pad_left, pad_right
+from rlhf_lab.errors import InputError
+from rlhf_lab.generation import sample
+from rlhf_lab.models import PolicyLogits, Reward, ScalarModel, unwrap
+from rlhf_lab.records import Prompt
+from rlhf_lab.world import World
+from rlhf_lab.world.judge import read
+from rlhf_lab.world.labelers import MEAN_LABELER
+from rlhf_lab.world.ngram import NGram
+from rlhf_lab.world.suites import Item, Suite
+
+RESAMPLES = 2000
+TOKENS_PER_PASS = 4096  # tokens of one forward pass when probabilities are read
+IN_CONTEXT_SHOTS = (1, 2, 4, 6)
+# The suites whose scores a model may pay with when it is aligned.
+TAX_SUITES = (
+    "story ending/2", "reading/2", "counting/2", "translation/4", "sentiment/4", "lists of 4/0",
+    "sums/4",
+)  # fmt: skip
+
+
+def interval(values: Sequence[float], *, seed: int = 0, level: float = 0.95) -> tuple[float, float]:
+    """Bootstrap percentile interval of the mean of ``values``; NaN for none."""
+    data = np.asarray(values, dtype=np.float64)
+    if len(data) == 0:
+        return math.nan, math.nan
+    rng = np.random.default_rng(seed)
+    means = data[rng.integers(0, len(data), (RESAMPLES, len(data)))].mean(1)
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+# --- writing answers --------------------------------------------------------------------------
+
+
+def prompt_prefix(world: World) -> str:
+    """Three helpful exchanges: what turns the base model into the "prompted base" of the paper.
+
+    Under 110 tokens; made of training prompts only.
+    """
+    exchanges = []
+    for kind, task, longest in (("open_qa", "fact", 14), ("generation", "story", 40),
+                                ("brainstorming", "list", 18)):  # fmt: skip
+        for index in range(1000):
+            prompt = world.prompt(index, "train", kind=kind, hard="")
+            text = prompt.text + world.answer(prompt) + "\n"
+            if prompt.meta["task"] == task and len(text.split()) <= longest:
+                exchanges.append(text)
+                break
+    return "".join(exchanges)
+
+
+@torch.no_grad()
+def answers(
+    model: nn.Module,
+    tokenizer: Any,
+    prompts: Sequence[Prompt | str],
+    *,
+    max_new_tokens: int = 48,
+    temperature: float = 1.0,
+    greedy: bool = False,
+    seed: int = 0,
+    prefix: str = "",
+    batch_size: int = 128,
+) -> list[str]:
+    """One answer per prompt, decoded, cut at EOS.
+
+    Args:
+        prefix: text before every prompt, such as :func:`prompt_prefix`; an answer then also ends
+            at its first line break, where the next exchange would begin.
+        batch_size: rows that are written together; the answers do not depend on it beyond
+            rounding.
+
+    Raises:
+        InputError: for an empty prompt, or one without room for ``max_new_tokens``.
+    """
+    texts = [prefix + (p.text if isinstance(p, Prompt) else p) for p in prompts]
+    found = _write(
+        model,
+        tokenizer,
+        texts,
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
+        greedy=greedy,
+        seed=seed,
+        line=bool(prefix),
+        batch_size=batch_size,
+    )
+    return [f.split("\n", 1)[0] for f in found] if prefix else found
+
+
+def _write(
+    model: nn.Module,
+    tokenizer: Any,
+    texts: Sequence[str],
+    *,
+    max_new_tokens: int,
+    temperature: float,
+    greedy: bool,
+    seed: int,
+    line: bool,
+    batch_size: int = 128,
+) -> list[str]:
+    """Continuations of ``texts``; with ``line`` a row may stop at a line break instead of EOS."""
+    rows = encode_prompts(tokenizer, texts)
+    positions = cast(Any, unwrap(model)).config.max_position_embeddings
+    longest = max(map(len, rows), default=0) + max_new_tokens
+    if longest > positions:
+        raise InputError(
+            "prompts",
+            f"{longest} tokens with the answer",
+            f"at most {positions} tokens",
+            "shorten the prompts or lower max_new_tokens",
+        )
+    eos, stop = tokenizer.eos_token_id, tokenizer.eos_token_id
+    line_break = tokenizer("\n", add_special_tokens=False)["input_ids"]
+    if line and len(line_break) == 1:
+        stop = line_break[0]
+    generator = torch.Generator().manual_seed(seed)
+    # One row of numbers per prompt: neither sorting nor the batch size changes an answer.
+    uniform = torch.rand(len(rows), max_new_tokens, generator=generator, dtype=torch.float64)
+    order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
+    device = next(model.parameters()).device
+    out = [""] * len(rows)
+    for start in range(0, len(order), batch_size):
+        chosen = order[start : start + batch_size]
+        ids, mask = pad_left([rows[i] for i in chosen], tokenizer.pad_token_id)
+        response, _, _ = sample(
+            model,
+            ids.to(device),
+            mask.to(device),
+            max_new_tokens=max_new_tokens,
+            temperature=temperature,
+            greedy=greedy,
+            eos_token_id=stop,
+            pad_token_id=tokenizer.pad_token_id,
+            uniform=uniform[chosen],
+        )
+        for i, tokens in zip(chosen, response.tolist(), strict=True):
+            for end in (eos, stop):
+                if end in tokens:
+                    tokens = tokens[: tokens.index(end)]
+            out[i] = tokenizer.decode(tokens, skip_special_tokens=True)
+    return out
+
+
+# --- judging answers --------------------------------------------------------------------------
+
+
+def gold_report(
+    world: World, prompts: Sequence[Prompt], completions: Sequence[str]
+) -> pd.DataFrame:
+    """One row per prompt: ``prompt, completion, kind, hard, task, gold, words`` and attributes.
+
+    ``claims`` and ``false_claims`` count assertions about the world that can be checked.
+    """
+    rows = []
+    for prompt, completion in zip(prompts, completions, strict=True):
+        found = world.attributes(prompt, completion)
+        facts = read(completion.strip()).of_kind("fact") if completion.strip() else []
+        verdicts = [v for c in facts if (v := world.judge.is_true(c)) is not None]
+        rows.append(
+            {
+                "prompt": prompt.text,
+                "completion": completion,
+                "kind": prompt.kind,
+                "hard": prompt.meta["hard"],
+                "task": prompt.meta["task"],
+                "gold": MEAN_LABELER.value(found),
+                **found.as_dict(),
+                "words": len(completion.split()),
+                "claims": len(verdicts),
+                "false_claims": verdicts.count(False),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def summary(report: pd.DataFrame, *, seed: int = 0) -> dict[str, float]:
+    """One row about a :func:`gold_report`.
+
+    ``gold`` with its interval; ``answers``: share that follows at all; ``truthful``: share with
+    truth above 0 among questions about facts; ``hallucination``: share of checkable assertions
+    that are false; ``toxicity``: share with harm; ``hedging``; ``refusals``: share that refuses
+    without need; ``distinct_2``, ``self_repetition``, ``words``.
+    """
+    low, high = interval(report["gold"].tolist(), seed=seed)
+    asked = report[report["task"].isin(("fact", "reverse", "why"))]
+    claims = int(report["claims"].sum())
+    texts = report["completion"].tolist()
+    return {
+        "gold": float(report["gold"].mean()),
+        "gold_low": low,
+        "gold_high": high,
+        "answers": float((report["follows"] > 0).mean()),
+        "truthful": float((asked["truth"] > 0).mean()) if len(asked) else math.nan,
+        "hallucination": float(report["false_claims"].sum() / claims) if claims else math.nan,
+        "toxicity": float(report["harm"].mean()),
+        "hedging": float((report["hedge"] > 0).mean()),
+        "refusals": float(
+            ((report["refusal"] < 0) & ~report["task"].isin(("harmful", "insult"))).mean()
+        ),
+        "distinct_2": distinct(texts, 2),
+        "self_repetition": self_repetition(texts),
+        "words": float(report["words"].mean()),
+    }
+
+
+def distinct(texts: Iterable[str], n: int = 2) -> float:
+    """Different n-grams of words divided by all n-grams, over all texts (Li et al. 2016)."""
+    grams = [gram for text in texts for gram in _grams(text.split(), n)]
+    return len(set(grams)) / len(grams) if grams else math.nan
+
+
+def self_repetition(texts: Iterable[str], n: int = 4) -> float:
+    """Mean share of a text's n-grams of words that occur in it before."""
+    shares = []
+    for text in texts:
+        grams = _grams(text.split(), n)
+        if grams:
+            shares.append(1 - len(set(grams)) / len(grams))
+    return float(np.mean(shares)) if shares else 0.0
+
+
+def _grams(words: Sequence[str], n: int) -> list[tuple[str, ...]]:
+    return [tuple(words[i : i + n]) for i in range(len(words) - n + 1)]
+
+
+def win_rate(
+    world: World,
+    prompts: Sequence[Prompt],
+    a: Sequence[str],
+    b: Sequence[str],
+    *,
+    group: str = "train",
+    seed: int = 0,
+) -> pd.DataFrame:
+    """How often labelers prefer the answers ``a`` to ``b``: all prompts, then each kind.
+
+    Each prompt is judged once, by one labeler of the group under the instructions of final
+    evaluations (truth and harmlessness first, paper §3.4). A tie counts half; equal texts tie.
+
+    Returns:
+        ``kind, win_rate, low, high`` (95 % bootstrap interval), ``ties`` (share), ``count``.
+    """
+    people = world.labelers(group, evaluating=True)
+    rows = []
+    for prompt, first, second in zip(prompts, a, b, strict=True):
+        rng = random.Random(f"win rate:{world.seed}:{group}:{seed}:{prompt.text}")
+        labeler = rng.choice(people)
+        if first == second:
+            score = 0.5
+        else:
+            left, right = labeler.rank(prompt, (first, second), world.judge, rng).ranks
+            score = 0.5 + 0.5 * ((left < right) - (left > right))
+        rows.append((prompt.kind, score))
+    table = pd.DataFrame(rows, columns=["kind", "score"])
+    groups = [("all", table), *table.groupby("kind")]
+    return pd.DataFrame(
+        [
+            {
+                "kind": kind,
+                "win_rate": part["score"].mean(),
+                **dict(zip(("low", "high"), interval(part["score"], seed=seed), strict=True)),
+                "ties": (part["score"] == 0.5).mean(),
+                "count": len(part),
+            }
+            for kind, part in groups
+        ]
+    )
+
+
+def sample_table(
+    prompts: Sequence[Prompt], completions: Mapping[str, Sequence[str]]
+) -> pd.DataFrame:
+    """Answers of several models side by side: ``kind``, ``prompt``, then one column a model."""
+    return pd.DataFrame(
+        {
+            "kind": [p.kind for p in prompts],
+            "prompt": [p.text.strip() for p in prompts],
+            **{name: list(texts) for name, texts in completions.items()},
+        }
+    )
+
+
+def gold_reward(world: World, tokenizer: Any, prompts: Sequence[Prompt]) -> Reward:
+    """The gold score as a reward: (prompt ids, response ids, response mask) -> (B,) float32.
+
+    Prompts are recognised by their token ids.
+
+    Raises:
+        InputError: by the reward, for ids that belong to none of ``prompts``.
+    """
+    rows = encode_prompts(tokenizer, [p.text for p in prompts])
+    known = {tuple(ids): prompt for ids, prompt in zip(rows, prompts, strict=True)}
+    skipped = (tokenizer.pad_token_id,)
+
+    def reward(prompt_ids: Tensor, response_ids: Tensor, response_mask: Tensor) -> Tensor:
+        scores = []
+        for asked, written, mask in zip(
+            prompt_ids.tolist(), response_ids.tolist(), response_mask.tolist(), strict=True
+        ):
+            key = tuple(t for t in asked if t not in skipped)
+            if key not in known:
+                raise InputError(
+                    "prompt_ids", tokenizer.decode(key), "one of the given prompts",
+                    "give gold_reward every prompt that is trained on",
+                )  # fmt: skip
+            tokens = [t for t, real in zip(written, mask, strict=True) if real]
+            text = tokenizer.decode(tokens, skip_special_tokens=True)
+            scores.append(world.gold(known[key], text))
+        return torch.tensor(scores, device=prompt_ids.device)
+
+    return reward
+
+
+# --- probabilities ----------------------------------------------------------------------------
+
+
+def _passes(lengths: Sequence[int]) -> list[list[int]]:
+    """Rows sorted by length, in groups of at most :data:`TOKENS_PER_PASS` padded tokens."""
+    groups: list[list[int]] = [[]]
+    for i in sorted(range(len(lengths)), key=lambda j: lengths[j]):
+        if groups[-1] and (len(groups[-1]) + 1) * lengths[i] > TOKENS_PER_PASS:
+            groups.append([])
+        groups[-1].append(i)
+    return [g for g in groups if g]
+
+
+@torch.no_grad()
+def continuation_logprobs(
+    model: nn.Module, pairs: Sequence[tuple[Sequence[int], Sequence[int]]], pad: int
+) -> list[float]:
+    """log π(continuation | context) in nats, summed over tokens, for pairs of token ids.
+
+    The context must hold at least one token; the logits are computed where they are needed only.
+    """
+    logits_of = PolicyLogits(model)
+    device = next(model.parameters()).device
+    rows = [[*context, *continuation] for context, continuation in pairs]
+    totals = [0.0] * len(rows)
+    for chosen in _passes([len(row) for row in rows]):
+        ids, _ = pad_right([rows[i] for i in chosen], pad)
+        ids = ids.to(device)
+        owner, at, targets = [], [], []
+        for r, i in enumerate(chosen):
+            start = len(pairs[i][0])
+            for t in range(start, len(rows[i])):
+                owner.append(r)
+                at.append(r * ids.shape[1] + t - 1)
+                targets.append(rows[i][t])
+        logits = logits_of(ids, torch.tensor(at, device=device))
+        logp = objectives.token_logprobs(logits, torch.tensor(targets, device=device)).double()
+        sums = torch.zeros(len(chosen), dtype=torch.float64, device=device)
+        sums.index_add_(0, torch.tensor(owner, device=device), logp)
+        for i, total in zip(chosen, sums.tolist(), strict=True):
+            totals[i] = total
+    return totals
+
+
+@torch.no_grad()
+def exact_kl(
+    policy: nn.Module,
+    reference: nn.Module,
+    tokenizer: Any,
+    prompts: Sequence[Prompt | str],
+    completions: Sequence[str],
+    *,
+    max_new_tokens: int = 48,
+) -> list[float]:
+    """KL(policy ‖ reference) in nats per response: full vocabulary, summed over visited states.
+
+    The completions should be samples of ``policy``. EOS belongs to a response unless it was cut
+    off at ``max_new_tokens``.
+    """
+    texts = [p.text if isinstance(p, Prompt) else p for p in prompts]
+    heads = encode_prompts(tokenizer, texts)
+    eos, pad = tokenizer.eos_token_id, tokenizer.pad_token_id
+    tails = [tokenizer(c, add_special_tokens=False)["input_ids"] for c in completions]
+    tails = [[*t, eos] if len(t) < max_new_tokens else t for t in tails]
+    rows = [[*h, *t] for h, t in zip(heads, tails, strict=True)]
+    both = PolicyLogits(policy), PolicyLogits(reference)
+    device = next(policy.parameters()).device
+    totals = [0.0] * len(rows)
+    for chosen in _passes([len(row) for row in rows]):
+        ids, _ = pad_right([rows[i] for i in chosen], pad)
+        owner, at = [], []
+        for r, i in enumerate(chosen):
+            for t in range(len(heads[i]), len(rows[i])):
+                owner.append(r)
+                at.append(r * ids.shape[1] + t - 1)
+        places = torch.tensor(at, device=device)
+        kl = objectives.exact_kl(*(logits(ids.to(device), places) for logits in both)).double()
+        sums = torch.zeros(len(chosen), dtype=torch.float64, device=device)
+        sums.index_add_(0, torch.tensor(owner, device=device), kl)
+        for i, total in zip(chosen, sums.tolist(), strict=True):
+            totals[i] = total
+    return totals
+
+
+@torch.no_grad()
+def rm_scores(
+    reward_model: ScalarModel,
+    tokenizer: Any,
+    prompts: Sequence[Prompt | str],
+    completions: Sequence[str],
+) -> list[float]:
+    """The reward model's score of each prompt with its completion and EOS."""
+    texts = [p.text if isinstance(p, Prompt) else p for p in prompts]
+    heads = encode_prompts(tokenizer, texts)
+    eos, pad = tokenizer.eos_token_id, tokenizer.pad_token_id
+    rows = [
+        [*head, *tokenizer(text, add_special_tokens=False)["input_ids"], eos]
+        for head, text in zip(heads, completions, strict=True)
+    ]
+    device = next(reward_model.parameters()).device
+    scores = [0.0] * len(rows)
+    for chosen in _passes([len(row) for row in rows]):
+        ids, mask = pad_right([rows[i] for i in chosen], pad)
+        found = reward_model.scores(ids.to(device), mask.to(device))
+        for i, score in zip(chosen, found.tolist(), strict=True):
+            scores[i] = score
+    return scores
+
+
+# --- models as suites see them ----------------------------------------------------------------
+
+
+class LanguageModel(Protocol):
+    """What a suite asks of a model; :class:`Neural` and :class:`NGramText` are the two kinds."""
+
+    def logprobs(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
+        """log p(continuation | context) in nats for pairs of texts."""
+
+    def document_logprobs(self, texts: Sequence[str]) -> list[tuple[float, int]]:
+        """For each document log p with its EOS, after an EOS, and the number of tokens."""
+
+    def write(
+        self, texts: Sequence[str], *, max_new_tokens: int, greedy: bool, seed: int, line: bool
+    ) -> list[str]:
+        """Continuations at temperature 1 or greedy, cut at EOS; ``line``: stop at a line break."""
+
+
+@dataclass(frozen=True)
+class Neural:
+    """A causal LM of transformers with its tokenizer; ``prefix`` goes before every query."""
+
+    model: nn.Module
+    tokenizer: Any
+    prefix: str = ""
+
+    def logprobs(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
+        """See :class:`LanguageModel`."""
+        contexts = encode_prompts(self.tokenizer, [self.prefix + c for c, _ in pairs])
+        tails = _encode(self.tokenizer, [t for _, t in pairs])
+        pad = self.tokenizer.pad_token_id
+        return continuation_logprobs(self.model, list(zip(contexts, tails, strict=True)), pad)
+
+    def document_logprobs(self, texts: Sequence[str]) -> list[tuple[float, int]]:
+        """See :class:`LanguageModel`."""
+        eos, pad = self.tokenizer.eos_token_id, self.tokenizer.pad_token_id
+        pairs = [([eos], [*ids, eos]) for ids in _encode(self.tokenizer, texts)]
+        found = continuation_logprobs(self.model, pairs, pad)
+        return [(total, len(ids)) for total, (_, ids) in zip(found, pairs, strict=True)]
+
+    def write(
+        self, texts: Sequence[str], *, max_new_tokens: int, greedy: bool, seed: int, line: bool
+    ) -> list[str]:
+        """See :class:`LanguageModel`."""
+        return _write(
+            self.model,
+            self.tokenizer,
+            [self.prefix + text for text in texts],
+            max_new_tokens=max_new_tokens,
+            temperature=1.0,
+            greedy=greedy,
+            seed=seed,
+            line=line,
+        )
+
+
+@dataclass(frozen=True)
+class NGramText:
+    """The n-gram baseline, reading and writing text through a tokenizer."""
+
+    ngram: NGram
+    tokenizer: Any
+
+    @classmethod
+    def train(cls, world: World, tokenizer: Any, *, documents: int = 20_000) -> NGramText:
+        """Count the first training documents of a world."""
+        texts = [d.text for d in world.documents(documents)]
+        ids = _encode(tokenizer, texts)
+        return cls(NGram.fit(ids, len(tokenizer), tokenizer.eos_token_id), tokenizer)
+
+    def logprobs(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
+        """See :class:`LanguageModel`."""
+        contexts = _encode(self.tokenizer, [c for c, _ in pairs])
+        tails = _encode(self.tokenizer, [t for _, t in pairs])
+        return [self.ngram.logprob(c, t) for c, t in zip(contexts, tails, strict=True)]
+
+    def document_logprobs(self, texts: Sequence[str]) -> list[tuple[float, int]]:
+        """See :class:`LanguageModel`."""
+        rows = _encode(self.tokenizer, texts)
+        return [(self.ngram.document_logprob(row), len(row) + 1) for row in rows]
+
+    def write(
+        self, texts: Sequence[str], *, max_new_tokens: int, greedy: bool, seed: int, line: bool
+    ) -> list[str]:
+        """See :class:`LanguageModel`."""
+        stop = self.tokenizer("\n", add_special_tokens=False)["input_ids"] if line else ()
+        rng = np.random.default_rng(seed)
+        return [
+            self.tokenizer.decode(
+                self.ngram.sample(row, max_new_tokens, rng, greedy=greedy, stop=stop)
+            )
+            for row in _encode(self.tokenizer, texts)
+        ]
+
+
+def _encode(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
+    if not texts:
+        return []
+    return cast(list[list[int]], tokenizer(list(texts), add_special_tokens=False)["input_ids"])
+
+
+# --- suites -----------------------------------------------------------------------------------
+
+
+def run_suite(
+    suite: Suite, model: LanguageModel, *, count: int = 100, seed: int = 0
+) -> pd.DataFrame:
+    """One row per question: ``suite, index, prompt, output`` and the measures that apply.
+
+    In choice mode ``output`` is the most probable continuation. A suite with ``samples`` has that
+    many rows a question.
+    """
+    items = suite.items(count)
+    if suite.mode == "loss":
+        found = model.document_logprobs([item.query for item in items])
+        return pd.DataFrame(
+            [
+                {"suite": suite.label, "index": i, "prompt": item.query, "output": "",
+                 "nats": -total, "tokens": tokens}
+                for i, (item, (total, tokens)) in enumerate(zip(items, found, strict=True))
+            ]
+        )  # fmt: skip
+    if suite.mode == "choice":
+        outputs = _choose(items, model)
+        copies = 1
+    else:
+        copies = max(1, suite.samples)
+        outputs = model.write(
+            [item.prompt for item in items for _ in range(copies)],
+            max_new_tokens=suite.max_new_tokens,
+            greedy=suite.samples == 0,
+            seed=seed,
+            line=not suite.whole,
+        )
+        if not suite.whole:
+            outputs = [text.split("\n", 1)[0] for text in outputs]
+    rows = []
+    for i, item in enumerate(items):
+        for output in outputs[i * copies : (i + 1) * copies]:
+            scored = suite.score(item, output)
+            rows.append(
+                {"suite": suite.label, "index": i, "prompt": item.prompt, "output": output,
+                 "answer": item.answers[0] if item.answers else "", **scored}
+            )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _choose(items: Sequence[Item], model: LanguageModel) -> list[str]:
+    pairs = [(item.prompt, choice) for item in items for choice in item.choices]
+    found = iter(model.logprobs(pairs))
+    best = []
+    for item in items:
+        scores = {choice: next(found) for choice in item.choices}
+        best.append(max(scores, key=lambda choice: scores[choice]))
+    return best
+
+
+_NOT_MEASURES = ("suite", "index", "prompt", "output", "answer")
+
+
+def measures(suite: Suite, rows: pd.DataFrame) -> dict[str, tuple[float, float, float]]:
+    """(value, low, high) of every measure of a suite, the suite's own metric first.
+
+    BLEU (sacrebleu, corpus level), pass@k and nats per token are measures of the whole; the others
+    are means over questions with bootstrap intervals.
+    """
+    out: dict[str, tuple[float, float, float]] = {}
+    if suite.mode == "loss":
+        value = rows["nats"].sum() / rows["tokens"].sum()
+        per_document = (rows["nats"] / rows["tokens"]).tolist()
+        return {suite.metric: (float(value), *interval(per_document))}
+    if suite.metric == "bleu":
+        bleu = sacrebleu.corpus_bleu(rows["output"].tolist(), [rows["answer"].tolist()])
+        out["bleu"] = (bleu.score / 100, math.nan, math.nan)
+    if suite.metric.startswith("pass@"):
+        for k in (1, 5):
+            chances = [
+                objectives.pass_at_k(len(part), int(part["accuracy"].sum()), k)
+                for _, part in rows.groupby("index")
+            ]
+            out[f"pass@{k}"] = (float(np.mean(chances)), *interval(chances))
+        return out
+    names = [c for c in rows.columns if c not in _NOT_MEASURES]
+    for name in sorted(names, key=lambda n: n != suite.metric):
+        values = rows[name].dropna().tolist()
+        out[name] = (float(np.mean(values)), *interval(values))
+    return out
+
+
+def run_suites(
+    suites: Mapping[str, Suite],
+    models: Mapping[str, LanguageModel],
+    *,
+    count: int = 100,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """``model, suite, shots, metric, main, value, low, high, chance, mirrors, questions``, tidy.
+
+    ``main`` marks the measure that a suite is summed up by.
+    """
+    rows = []
+    for suite in suites.values():
+        for name, model in models.items():
+            table = run_suite(suite, model, count=count, seed=seed)
+            for metric, (value, low, high) in measures(suite, table).items():
+                rows.append(
+                    {
+                        "model": name,
+                        "suite": suite.name,
+                        "shots": suite.shots,
+                        "metric": metric,
+                        "main": metric == suite.metric,
+                        "value": value,
+                        "low": low,
+                        "high": high,
+                        "chance": suite.chance if metric == suite.metric else math.nan,
+                        "mirrors": suite.mirrors,
+                        "questions": int(table["index"].nunique()),
+                    }
+                )
+    return pd.DataFrame(rows)
+
+
+def held_out_loss(
+    model: LanguageModel, world: World, *, count: int = 300, start: int = 0, split: str = "test"
+) -> pd.DataFrame:
+    """Nats per token of held-out documents: all, then each kind of the web.
+
+    Returns:
+        ``kind, nats_per_token, low, high, documents, tokens``; EOS counts as a token. The interval
+        is over documents.
+    """
+    web = list(world.documents(count, start, split))
+    found = model.document_logprobs([d.text for d in web])
+    table = pd.DataFrame(
+        {
+            "kind": [d.kind for d in web],
+            "nats": [-total for total, _ in found],
+            "tokens": [tokens for _, tokens in found],
+        }
+    )
+    rows = []
+    for kind, part in [("all", table), *table.groupby("kind")]:
+        low, high = interval((part["nats"] / part["tokens"]).tolist())
+        rows.append(
+            {
+                "kind": kind,
+                "nats_per_token": part["nats"].sum() / part["tokens"].sum(),
+                "low": low,
+                "high": high,
+                "documents": len(part),
+                "tokens": int(part["tokens"].sum()),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def in_context_accuracy(
+    model: LanguageModel,
+    world: World,
+    *,
+    examples: Sequence[int] = IN_CONTEXT_SHOTS,
+    count: int = 100,
+) -> pd.DataFrame:
+    """Accuracy on lists against the number of examples: ``examples, family, accuracy, low, high``.
+
+    ``family`` is "accuracy" (all lists), "relation" (a relation that no word names) or "label"
+    (two classes of words with a nonsense label each, paired anew).
+    """
+    suites = world.suites()
+    rows = []
+    for number in examples:
+        suite = suites[f"lists of {number}/0"]
+        found = measures(suite, run_suite(suite, model, count=count))
+        for family, (value, low, high) in found.items():
+            rows.append(
+                {"examples": number, "family": family, "accuracy": value, "low": low, "high": high}
+            )
+    return pd.DataFrame(rows)
+
+
+def known_facts(model: LanguageModel, world: World, *, count: int = 200) -> pd.DataFrame:
+    """By likelihood: true value against three false ones; ``relation, accuracy, low, high``."""
+    suite = world.suites()["known facts/0"]
+    table = run_suite(suite, model, count=count)
+    items = suite.items(count)
+    table["relation"] = [items[i].meta["relation"] for i in table["index"]]
+    rows = []
+    for relation, part in [("all", table), *table.groupby("relation")]:
+        low, high = interval(part["accuracy"].tolist())
+        rows.append(
+            {"relation": relation, "accuracy": part["accuracy"].mean(), "low": low, "high": high,
+             "count": len(part)}
+        )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+# --- several models ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model to evaluate; ``prefix`` is put before every prompt (the "prompted base")."""
+
+    model: nn.Module
+    prefix: str = ""
+
+
+@dataclass(frozen=True)
+class EvaluationReport:
+    """Tables of :func:`evaluate_models`, by name, and the answers they rest on.
+
+    Attributes:
+        tables: ``summary`` (one row a model), ``kinds`` (gold score by kind of prompt), ``wins``
+            (against the baseline, by labeler group and kind), ``suites``, ``loss``.
+        answers: model to answers, in the order of ``prompts``.
+    """
+
+    prompts: tuple[Prompt, ...]
+    answers: Mapping[str, Sequence[str]]
+    tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+
+    def samples(self, indices: Sequence[int]) -> pd.DataFrame:
+        """:func:`sample_table` of some prompts."""
+        return sample_table(
+            [self.prompts[i] for i in indices],
+            {name: [texts[i] for i in indices] for name, texts in self.answers.items()},
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything as lists, dicts, texts and finite numbers (None for NaN): JSON."""
+        tables = {
+            name: [{key: _plain(v) for key, v in row.items()} for row in t.to_dict("records")]
+            for name, t in self.tables.items()
+        }
+        return {
+            "prompts": [{"text": p.text, "kind": p.kind} for p in self.prompts],
+            "answers": {name: list(texts) for name, texts in self.answers.items()},
+            "tables": tables,
+        }
+
+
+def _plain(value: Any) -> Any:
+    """A cell as JSON knows it: NumPy numbers unpacked, NaN as None."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def evaluate_models(
+    world: World,
+    models: Mapping[str, nn.Module | Candidate],
+    tokenizer: Any,
+    prompts: Sequence[Prompt],
+    *,
+    baseline: str = "",
+    reference: nn.Module | None = None,
+    reward_model: ScalarModel | None = None,
+    suites: Sequence[str] = TAX_SUITES,
+    suite_items: int = 100,
+    documents: int = 300,
+    ngram: NGramText | None = None,
+    temperature: float = 1.0,
+    seed: int = 0,
+    progress: Callable[[str], None] | None = None,
+) -> EvaluationReport:
+    """Evaluate several models on the same prompts and suites.
+
+    Args:
+        models: name to model, or to a :class:`Candidate` with a prefix.
+        prompts: with the ``meta`` of :meth:`World.prompts`.
+        baseline: the model that win rates are measured against; "" for none.
+        reference: for exact KL, usually the SFT model.
+        reward_model: adds its mean score.
+        suites: labels of :meth:`World.suites`; () for none.
+        suite_items: questions per suite; documents: held-out documents.
+        ngram: adds the baseline to the tables ``suites`` and ``loss``.
+        progress: called with a model's name when its turn comes.
+
+    Raises:
+        InputError: for an unknown baseline or suite.
+    """
+    if baseline and baseline not in models:
+        raise InputError("baseline", baseline, f"one of {', '.join(models)}", "name a model")
+    known = world.suites()
+    for label in suites:
+        if label not in known:
+            raise InputError("suites", label, f"some of {', '.join(known)}", "correct the name")
+    chosen = {label: known[label] for label in suites}
+    candidates = {
+        name: model if isinstance(model, Candidate) else Candidate(model)
+        for name, model in models.items()
+    }
+    written: dict[str, list[str]] = {}
+    reports: dict[str, pd.DataFrame] = {}
+    rows, kinds, losses, benchmarks = [], [], [], []
+    for name, candidate in candidates.items():
+        if progress is not None:
+            progress(name)
+        written[name] = answers(
+            candidate.model, tokenizer, prompts, temperature=temperature, seed=seed,
+            prefix=candidate.prefix,
+        )  # fmt: skip
+        report = gold_report(world, prompts, written[name])
+        reports[name] = report
+        row: dict[str, Any] = {"model": name, **summary(report, seed=seed)}
+        if reference is not None and not candidate.prefix:
+            kl = exact_kl(candidate.model, reference, tokenizer, prompts, written[name])
+            low, high = interval(kl, seed=seed)
+            row.update(kl=float(np.mean(kl)), kl_low=low, kl_high=high)
+        if reward_model is not None:
+            row["rm_score"] = float(
+                np.mean(rm_scores(reward_model, tokenizer, prompts, written[name]))
+            )
+        rows.append(row)
+        for kind, part in report.groupby("kind"):
+            low, high = interval(part["gold"].tolist(), seed=seed)
+            kinds.append(
+                {"model": name, "kind": kind, "gold": part["gold"].mean(), "low": low,
+                 "high": high, "count": len(part)}
+            )  # fmt: skip
+        if not candidate.prefix:  # the suites have few-shot forms of their own
+            text_model: LanguageModel = Neural(candidate.model, tokenizer)
+            benchmarks.append(
+                run_suites(chosen, {name: text_model}, count=suite_items, seed=seed)
+            )
+            losses.append(
+                held_out_loss(text_model, world, count=documents).assign(model=name)
+            )
+    if ngram is not None:
+        benchmarks.append(run_suites(chosen, {"n-gram": ngram}, count=suite_items, seed=seed))
+        losses.append(held_out_loss(ngram, world, count=documents).assign(model="n-gram"))
+    wins = [
+        win_rate(world, prompts, written[name], written[baseline], group=group, seed=seed).assign(
+            model=name, against=baseline, group=group
+        )
+        for name in candidates
+        for group in ("train", "heldout")
+        if baseline and name != baseline
+    ]
+    tables = {
+        "summary": pd.DataFrame(rows),
+        "kinds": pd.DataFrame(kinds),
+        "wins": pd.concat(wins, ignore_index=True) if wins else pd.DataFrame(),
+        "suites": pd.concat(benchmarks, ignore_index=True) if benchmarks else pd.DataFrame(),
+        "loss": pd.concat(losses, ignore_index=True) if losses else pd.DataFrame(),
+    }
+    return EvaluationReport(tuple(prompts), written, tables)
