@@ -29,6 +29,7 @@ class Clock(TrainerCallback):
         self.times: list[tuple[float, float]] = []
 
     def on_step_end(self, *_: Any, **__: Any) -> None:
+        """Called by the trainer."""
         self.times.append((time.process_time(), time.perf_counter()))
 
 

@@ -40,6 +40,7 @@ Overrides = Annotated[
 Option = Annotated[list[str] | None, typer.Option("-o", help="Another setting, name=value.")]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="YAML file of settings.")]
 Model = Annotated[str, typer.Option(help="Preset (tiny, base), hub id, local folder or GGUF file.")]
+Start = Annotated[str, typer.Option(help="The SFT policy that it starts from.")]
 Data = Annotated[
     Path | None,
     typer.Option(help="Your records (JSON lines, or a datasets folder) in place of Fernwick's."),
@@ -190,9 +191,7 @@ def rm(
     overrides: Overrides = None,
     option: Option = None,
     config_file: ConfigFile = None,
-    model: Annotated[
-        str, typer.Option(help="The SFT policy that it starts from.")
-    ] = "runs/sft/final",
+    model: Start = "runs/sft/final",
     base: Annotated[
         str | None, typer.Option(help="A second model whose answers are ranked too.")
     ] = None,
@@ -229,9 +228,7 @@ def ppo(
     overrides: Overrides = None,
     option: Option = None,
     config_file: ConfigFile = None,
-    model: Annotated[
-        str, typer.Option(help="The SFT policy that it starts from.")
-    ] = "runs/sft/final",
+    model: Start = "runs/sft/final",
     reward: Annotated[
         str, typer.Option(help="Folder of a reward model, or gold for Fernwick's judge.")
     ] = "runs/rm/final",
@@ -290,6 +287,38 @@ def evaluate(
     silence_libraries()
     run = _run("eval", model, device, data, count, world_seed, output_dir, False, None, True)
     _print(run_eval(run, reference=reference, reward=reward, suites=suites, seed=seed), as_json)
+
+
+@app.command()
+def sweep(
+    overrides: Overrides = None,
+    option: Option = None,
+    config_file: ConfigFile = None,
+    model: Model = "tiny",
+    output_dir: OutputDir = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """PPO-ptx over a grid of beta, gamma and seed; finished runs are skipped."""
+    from rlhf_lab.config import SweepConfig
+
+    config = _config(SweepConfig, config_file, [f"chain.model={model}", *(overrides or ())], option)
+    _begin(config, quiet or as_json)
+    from rlhf_lab.runtime import completing
+    from rlhf_lab.sweep import sweep as run_grid
+
+    folder = output_dir or Path("runs") / "sweep"
+    with completing():
+        table = run_grid(
+            config.chain, config.betas, config.gammas, config.seeds, folder,
+            processes=config.processes or None, evaluate=config.evaluate,
+            questions=config.questions, documents=config.documents, samples=config.samples,
+            quiet=quiet or as_json,
+        )  # fmt: skip
+    failed = [str(error) for error in table["error"] if error]
+    _print(
+        {"stage": "sweep", "output_dir": str(folder), "rows": len(table), "failed": failed}, as_json
+    )
 
 
 @app.command()

@@ -8,6 +8,7 @@ so that a wrong value fails before any work starts. ``load`` reads YAML and dott
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Sequence
@@ -43,6 +44,12 @@ def _not_negative(config: Any, *names: str) -> None:
         _require(value >= 0, name, value, "a number of at least 0", f"set {name} to 0 or more")
 
 
+def _seed(config: Any) -> None:
+    _require(
+        0 <= config.seed < 2**31, "seed", config.seed, "0 to 2**31 - 1", "choose another seed"
+    )  # fmt: skip
+
+
 def _unit_interval(config: Any, *names: str) -> None:
     for name in names:
         value = getattr(config, name)
@@ -68,7 +75,9 @@ class PretrainConfig:
     seed: int = _field(0, "seed of weights, data order and dropout")
     world_seed: int = _field(0, "seed of the Fernwick world whose web is read")
     documents: int = _field(480_000, "documents of the web that the blocks are made of")
-    tokenizer_documents: int = _field(40_000, "the first of them, on which the tokenizer is trained")
+    tokenizer_documents: int = _field(
+        40_000, "the first of them, which train the tokenizer"
+    )
     vocab_size: int = _field(1280, "tokens of the vocabulary: EOS, pad, 256 bytes, merges")
     held_out_blocks: int = _field(256, "blocks of the valid split for the held-out loss")
     steps: int = _field(4360, "optimiser steps; 4360 of 32 blocks of 128 read each block once")
@@ -84,6 +93,7 @@ class PretrainConfig:
     checkpoint_every: int = _field(500, "steps between checkpoints")
 
     def __post_init__(self) -> None:
+        _seed(self)
         _positive(self, "steps", "batch_size", "block_length", "learning_rate", "max_grad_norm")
         _positive(self, "log_every", "evaluate_every", "checkpoint_every")
         _positive(self, "documents", "tokenizer_documents", "held_out_blocks")
@@ -117,6 +127,7 @@ class SFTConfig:
     checkpoint_every: int = _field(0, "steps between checkpoints; 0 for the last step only")
 
     def __post_init__(self) -> None:
+        _seed(self)
         _positive(self, "epochs", "batch_size", "learning_rate", "max_grad_norm", "max_length")
         _not_negative(self, "weight_decay", "checkpoint_every")
         _unit_interval(self, "warmup_fraction")
@@ -150,6 +161,7 @@ class RMConfig:
     checkpoint_every: int = _field(0, "steps between checkpoints; 0 for the last step only")
 
     def __post_init__(self) -> None:
+        _seed(self)
         _positive(self, "epochs", "batch_size", "learning_rate", "max_grad_norm", "max_length")
         _not_negative(self, "weight_decay", "checkpoint_every")
         _unit_interval(self, "warmup_fraction")
@@ -192,10 +204,13 @@ class PPOConfig:
     keep_checkpoints: int = _field(2, "checkpoints kept, the newest first")
 
     def __post_init__(self) -> None:
+        _seed(self)
         _positive(self, "steps", "batch_size", "minibatches", "inner_epochs", "temperature")
         _positive(self, "max_prompt_length", "max_response_length", "kl_target", "kl_horizon")
         _positive(self, "clip", "value_clip", "adam_epsilon", "max_grad_norm", "keep_checkpoints")
-        _not_negative(self, "beta", "gamma", "ptx_ratio", "micro_batch_size", "warmup_steps")
+        _not_negative(
+            self, "seed", "beta", "gamma", "ptx_ratio", "micro_batch_size", "warmup_steps"
+        )
         _not_negative(self, "learning_rate", "value_learning_rate", "checkpoint_every")
         _unit_interval(self, "discount", "lam", "ema_decay", "adam_beta1", "adam_beta2")
         _require(
@@ -251,8 +266,9 @@ class ChainConfig:
     k_min: int = _field(4, "fewest completions ranked per prompt")
     k_max: int = _field(9, "most completions ranked per prompt")
     early_demonstrations: int = _field(300, "demonstrations of the early SFT policy ranked too")
-    sft_share: float = _field(0.6, "share of ranked completions that the SFT policy wrote")
-    early_share: float = _field(0.25, "share that the early SFT policy wrote; the rest is base")
+    sft_share: float = _field(0.5, "share of ranked completions that the SFT policy wrote")
+    early_share: float = _field(0.1, "share that the early SFT policy wrote")
+    written_share: float = _field(0.3, "share that people wrote; the base model writes the rest")
     prompts: int = _field(4000, "prompts that PPO draws from")
     ptx_documents: int = _field(6000, "documents of the web that PPO-ptx goes on reading")
     ptx_block_length: int = _field(64, "tokens per pretraining block")
@@ -262,13 +278,14 @@ class ChainConfig:
     ppo: PPOConfig = dataclasses.field(default=PPOConfig(), metadata={"help": "step 3"})
 
     def __post_init__(self) -> None:
+        _seed(self)
         _positive(self, "demonstrations", "rankings", "early_demonstrations", "prompts")
         _positive(self, "ptx_documents", "ptx_block_length", "evaluation_prompts")
-        _unit_interval(self, "sft_share", "early_share")
-        total = self.sft_share + self.early_share
+        _unit_interval(self, "sft_share", "early_share", "written_share")
+        total = self.sft_share + self.early_share + self.written_share
         _require(
-            total <= 1, "early_share", self.early_share,
-            f"at most 1 - sft_share = {1 - self.sft_share:g}", "lower one of the shares",
+            total <= 1 + 1e-9, "sft_share + early_share + written_share", total,
+            "at most 1", "lower one of the shares",
         )  # fmt: skip
         _require(
             2 <= self.k_min <= self.k_max, "k_min", self.k_min,
@@ -333,14 +350,14 @@ def _converted(argument: str, value: Any, kind: Any) -> Any:
         raise InputError(argument, value, f"a {kind.__name__}", "give a single value")
     try:
         number = kind(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise InputError(
             argument, value, f"a {kind.__name__}", f"write {argument} as a {kind.__name__}"
         ) from None
     if kind is int and float(value) != number:
         raise InputError(argument, value, "a whole number", f"round {argument} to a whole number")
-    if kind is float and number != number:
-        raise InputError(argument, value, "a finite number", "remove the NaN")
+    if kind is float and not math.isfinite(number):
+        raise InputError(argument, value, "a finite number", f"write a number for {argument}")
     return number
 
 
@@ -399,8 +416,10 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     try:
         data = yaml.safe_load(text) or {}
     except yaml.YAMLError as error:
-        line = str(error).splitlines()[-1].strip()
-        raise InputError("config", str(path), "valid YAML", f"correct the file: {line}") from None
+        mark = getattr(error, "problem_mark", None)  # only some of its errors know the place
+        place = f"{path}, line {mark.line + 1}" if mark else str(path)
+        reason = getattr(error, "problem", None) or str(error)
+        raise InputError("config", place, "valid YAML", f"correct it ({reason})") from None
     if not isinstance(data, dict):
         raise InputError("config", str(path), "a mapping of names to values", "write name: value")
     return data

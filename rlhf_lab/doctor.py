@@ -1,4 +1,4 @@
-"""``rlhf-lab doctor``: is this machine fit for the lab? Versions, device, assets, a real training."""
+"""``rlhf-lab doctor``: is this machine fit? Versions, device, assets, a real training."""
 
 from __future__ import annotations
 
@@ -176,6 +176,7 @@ def train_a_little() -> list[dict[str, Any]]:
         torch.manual_seed(0)
         shape = GPT2Config(
             vocab_size=len(tokenizer), n_embd=32, n_layer=2, n_head=2, n_positions=64,
+            bos_token_id=None,
             eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
             resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0,
         )  # fmt: skip
@@ -184,12 +185,11 @@ def train_a_little() -> list[dict[str, Any]]:
     model = policy()
     demonstrations = [Demonstration(text, "at the mill.") for text in texts]
     rankings = [Ranking(text, ("at the mill.", "ask a fool."), (0, 1)) for text in texts]
-    step = {"epochs": 1.0, "batch_size": 2}
-    sft = train_sft(
-        model, tokenizer, demonstrations, SFTConfig(micro_batch_size=2, **step), quiet=True
-    )
+    settings = SFTConfig(epochs=1, batch_size=2, micro_batch_size=2)
+    sft = train_sft(model, tokenizer, demonstrations, settings, quiet=True)
     reward = models.ScalarModel.from_policy(model, seed=0)
-    rm = train_reward_model(reward, tokenizer, rankings, RMConfig(**step), quiet=True)
+    ranked = RMConfig(epochs=1, batch_size=2)
+    rm = train_reward_model(reward, tokenizer, rankings, ranked, quiet=True)
     blocks = torch.arange(2 * 32).view(2, 32) + 2
     config = PPOConfig(steps=1, batch_size=2, minibatches=1, max_response_length=8, gamma=0.3)
     reference = policy()

@@ -1,8 +1,8 @@
-"""What a model is worth: labelers, gold score, exact KL, benchmarks, truth, harm, variety.
+"""What a model is worth: labelers, gold score, benchmarks, truth, harm, variety.
 
-Read it in this order: writing answers → judging answers → probabilities → suites → the report on
-several models. Every function is deterministic given its seed; tables are DataFrames whose cells
-are plain numbers and texts, so each can be written as JSON.
+Read it in this order: judging answers → suites → the report on several models. Every function is
+deterministic given its seed; tables are DataFrames whose cells are plain numbers and texts, so
+each can be written as JSON.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import math
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,24 +20,59 @@ import torch
 from torch import Tensor, nn
 
 from rlhf_lab import objectives
-from rlhf_lab.data import encode_prompts, pad_left, pad_right
+from rlhf_lab.data import encode_prompts
 from rlhf_lab.errors import InputError
-from rlhf_lab.generation import sample
-from rlhf_lab.models import PolicyLogits, Reward, ScalarModel, unwrap
+from rlhf_lab.language_model import (
+    LanguageModel,
+    Neural,
+    NGramText,
+    answers,
+    continuation_logprobs,
+    exact_kl,
+    rm_scores,
+)
+from rlhf_lab.models import Reward, ScalarModel
 from rlhf_lab.records import Prompt
 from rlhf_lab.world import World
 from rlhf_lab.world.judge import read
 from rlhf_lab.world.labelers import MEAN_LABELER
-from rlhf_lab.world.ngram import NGram
 from rlhf_lab.world.suites import Item, Suite
 
+__all__ = [
+    "TAX_SUITES",
+    "Candidate",
+    "EvaluationReport",
+    "LanguageModel",
+    "NGramText",
+    "Neural",
+    "answers",
+    "continuation_logprobs",
+    "distinct",
+    "evaluate_models",
+    "exact_kl",
+    "gold_report",
+    "gold_reward",
+    "held_out_loss",
+    "in_context_accuracy",
+    "interval",
+    "known_facts",
+    "measures",
+    "prompt_prefix",
+    "rm_scores",
+    "run_suite",
+    "run_suites",
+    "sample_table",
+    "self_repetition",
+    "summary",
+    "win_rate",
+]
+
 RESAMPLES = 2000
-TOKENS_PER_PASS = 4096  # tokens of one forward pass when probabilities are read
 IN_CONTEXT_SHOTS = (1, 2, 4, 6)
 # The suites whose scores a model may pay with when it is aligned.
 TAX_SUITES = (
-    "story ending/2", "reading/2", "counting/2", "translation/4", "sentiment/4", "lists of 4/0",
-    "sums/4",
+    "story ending/0", "reading/2", "translation/2", "sentiment/4", "lists of 4/0", "sums/4",
+    "known facts, apart/0",
 )  # fmt: skip
 
 
@@ -50,9 +85,6 @@ def interval(values: Sequence[float], *, seed: int = 0, level: float = 0.95) -> 
     means = data[rng.integers(0, len(data), (RESAMPLES, len(data)))].mean(1)
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
-
-
-# --- writing answers --------------------------------------------------------------------------
 
 
 def prompt_prefix(world: World) -> str:
@@ -70,100 +102,6 @@ def prompt_prefix(world: World) -> str:
                 exchanges.append(text)
                 break
     return "".join(exchanges)
-
-
-@torch.no_grad()
-def answers(
-    model: nn.Module,
-    tokenizer: Any,
-    prompts: Sequence[Prompt | str],
-    *,
-    max_new_tokens: int = 48,
-    temperature: float = 1.0,
-    greedy: bool = False,
-    seed: int = 0,
-    prefix: str = "",
-    batch_size: int = 128,
-) -> list[str]:
-    """One answer per prompt, decoded, cut at EOS.
-
-    Args:
-        prefix: text before every prompt, such as :func:`prompt_prefix`; an answer then also ends
-            at its first line break, where the next exchange would begin.
-        batch_size: rows that are written together; the answers do not depend on it beyond
-            rounding.
-
-    Raises:
-        InputError: for an empty prompt, or one without room for ``max_new_tokens``.
-    """
-    texts = [prefix + (p.text if isinstance(p, Prompt) else p) for p in prompts]
-    found = _write(
-        model,
-        tokenizer,
-        texts,
-        max_new_tokens=max_new_tokens,
-        temperature=temperature,
-        greedy=greedy,
-        seed=seed,
-        line=bool(prefix),
-        batch_size=batch_size,
-    )
-    return [f.split("\n", 1)[0] for f in found] if prefix else found
-
-
-def _write(
-    model: nn.Module,
-    tokenizer: Any,
-    texts: Sequence[str],
-    *,
-    max_new_tokens: int,
-    temperature: float,
-    greedy: bool,
-    seed: int,
-    line: bool,
-    batch_size: int = 128,
-) -> list[str]:
-    """Continuations of ``texts``; with ``line`` a row may stop at a line break instead of EOS."""
-    rows = encode_prompts(tokenizer, texts)
-    positions = cast(Any, unwrap(model)).config.max_position_embeddings
-    longest = max(map(len, rows), default=0) + max_new_tokens
-    if longest > positions:
-        raise InputError(
-            "prompts",
-            f"{longest} tokens with the answer",
-            f"at most {positions} tokens",
-            "shorten the prompts or lower max_new_tokens",
-        )
-    eos, stop = tokenizer.eos_token_id, tokenizer.eos_token_id
-    line_break = tokenizer("\n", add_special_tokens=False)["input_ids"]
-    if line and len(line_break) == 1:
-        stop = line_break[0]
-    generator = torch.Generator().manual_seed(seed)
-    # One row of numbers per prompt: neither sorting nor the batch size changes an answer.
-    uniform = torch.rand(len(rows), max_new_tokens, generator=generator, dtype=torch.float64)
-    order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
-    device = next(model.parameters()).device
-    out = [""] * len(rows)
-    for start in range(0, len(order), batch_size):
-        chosen = order[start : start + batch_size]
-        ids, mask = pad_left([rows[i] for i in chosen], tokenizer.pad_token_id)
-        response, _, _ = sample(
-            model,
-            ids.to(device),
-            mask.to(device),
-            max_new_tokens=max_new_tokens,
-            temperature=temperature,
-            greedy=greedy,
-            eos_token_id=stop,
-            pad_token_id=tokenizer.pad_token_id,
-            uniform=uniform[chosen],
-        )
-        for i, tokens in zip(chosen, response.tolist(), strict=True):
-            for end in (eos, stop):
-                if end in tokens:
-                    tokens = tokens[: tokens.index(end)]
-            out[i] = tokenizer.decode(tokens, skip_special_tokens=True)
-    return out
 
 
 # --- judging answers --------------------------------------------------------------------------
@@ -334,216 +272,6 @@ def gold_reward(world: World, tokenizer: Any, prompts: Sequence[Prompt]) -> Rewa
         return torch.tensor(scores, device=prompt_ids.device)
 
     return reward
-
-
-# --- probabilities ----------------------------------------------------------------------------
-
-
-def _passes(lengths: Sequence[int]) -> list[list[int]]:
-    """Rows sorted by length, in groups of at most :data:`TOKENS_PER_PASS` padded tokens."""
-    groups: list[list[int]] = [[]]
-    for i in sorted(range(len(lengths)), key=lambda j: lengths[j]):
-        if groups[-1] and (len(groups[-1]) + 1) * lengths[i] > TOKENS_PER_PASS:
-            groups.append([])
-        groups[-1].append(i)
-    return [g for g in groups if g]
-
-
-@torch.no_grad()
-def continuation_logprobs(
-    model: nn.Module, pairs: Sequence[tuple[Sequence[int], Sequence[int]]], pad: int
-) -> list[float]:
-    """log π(continuation | context) in nats, summed over tokens, for pairs of token ids.
-
-    The context must hold at least one token; the logits are computed where they are needed only.
-    """
-    logits_of = PolicyLogits(model)
-    device = next(model.parameters()).device
-    rows = [[*context, *continuation] for context, continuation in pairs]
-    totals = [0.0] * len(rows)
-    for chosen in _passes([len(row) for row in rows]):
-        ids, _ = pad_right([rows[i] for i in chosen], pad)
-        ids = ids.to(device)
-        owner, at, targets = [], [], []
-        for r, i in enumerate(chosen):
-            start = len(pairs[i][0])
-            for t in range(start, len(rows[i])):
-                owner.append(r)
-                at.append(r * ids.shape[1] + t - 1)
-                targets.append(rows[i][t])
-        logits = logits_of(ids, torch.tensor(at, device=device))
-        logp = objectives.token_logprobs(logits, torch.tensor(targets, device=device)).double()
-        sums = torch.zeros(len(chosen), dtype=torch.float64, device=device)
-        sums.index_add_(0, torch.tensor(owner, device=device), logp)
-        for i, total in zip(chosen, sums.tolist(), strict=True):
-            totals[i] = total
-    return totals
-
-
-@torch.no_grad()
-def exact_kl(
-    policy: nn.Module,
-    reference: nn.Module,
-    tokenizer: Any,
-    prompts: Sequence[Prompt | str],
-    completions: Sequence[str],
-    *,
-    max_new_tokens: int = 48,
-) -> list[float]:
-    """KL(policy ‖ reference) in nats per response: full vocabulary, summed over visited states.
-
-    The completions should be samples of ``policy``. EOS belongs to a response unless it was cut
-    off at ``max_new_tokens``.
-    """
-    texts = [p.text if isinstance(p, Prompt) else p for p in prompts]
-    heads = encode_prompts(tokenizer, texts)
-    eos, pad = tokenizer.eos_token_id, tokenizer.pad_token_id
-    tails = [tokenizer(c, add_special_tokens=False)["input_ids"] for c in completions]
-    tails = [[*t, eos] if len(t) < max_new_tokens else t for t in tails]
-    rows = [[*h, *t] for h, t in zip(heads, tails, strict=True)]
-    both = PolicyLogits(policy), PolicyLogits(reference)
-    device = next(policy.parameters()).device
-    totals = [0.0] * len(rows)
-    for chosen in _passes([len(row) for row in rows]):
-        ids, _ = pad_right([rows[i] for i in chosen], pad)
-        owner, at = [], []
-        for r, i in enumerate(chosen):
-            for t in range(len(heads[i]), len(rows[i])):
-                owner.append(r)
-                at.append(r * ids.shape[1] + t - 1)
-        places = torch.tensor(at, device=device)
-        kl = objectives.exact_kl(*(logits(ids.to(device), places) for logits in both)).double()
-        sums = torch.zeros(len(chosen), dtype=torch.float64, device=device)
-        sums.index_add_(0, torch.tensor(owner, device=device), kl)
-        for i, total in zip(chosen, sums.tolist(), strict=True):
-            totals[i] = total
-    return totals
-
-
-@torch.no_grad()
-def rm_scores(
-    reward_model: ScalarModel,
-    tokenizer: Any,
-    prompts: Sequence[Prompt | str],
-    completions: Sequence[str],
-) -> list[float]:
-    """The reward model's score of each prompt with its completion and EOS."""
-    texts = [p.text if isinstance(p, Prompt) else p for p in prompts]
-    heads = encode_prompts(tokenizer, texts)
-    eos, pad = tokenizer.eos_token_id, tokenizer.pad_token_id
-    rows = [
-        [*head, *tokenizer(text, add_special_tokens=False)["input_ids"], eos]
-        for head, text in zip(heads, completions, strict=True)
-    ]
-    device = next(reward_model.parameters()).device
-    scores = [0.0] * len(rows)
-    for chosen in _passes([len(row) for row in rows]):
-        ids, mask = pad_right([rows[i] for i in chosen], pad)
-        found = reward_model.scores(ids.to(device), mask.to(device))
-        for i, score in zip(chosen, found.tolist(), strict=True):
-            scores[i] = score
-    return scores
-
-
-# --- models as suites see them ----------------------------------------------------------------
-
-
-class LanguageModel(Protocol):
-    """What a suite asks of a model; :class:`Neural` and :class:`NGramText` are the two kinds."""
-
-    def logprobs(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
-        """log p(continuation | context) in nats for pairs of texts."""
-
-    def document_logprobs(self, texts: Sequence[str]) -> list[tuple[float, int]]:
-        """For each document log p with its EOS, after an EOS, and the number of tokens."""
-
-    def write(
-        self, texts: Sequence[str], *, max_new_tokens: int, greedy: bool, seed: int, line: bool
-    ) -> list[str]:
-        """Continuations at temperature 1 or greedy, cut at EOS; ``line``: stop at a line break."""
-
-
-@dataclass(frozen=True)
-class Neural:
-    """A causal LM of transformers with its tokenizer; ``prefix`` goes before every query."""
-
-    model: nn.Module
-    tokenizer: Any
-    prefix: str = ""
-
-    def logprobs(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
-        """See :class:`LanguageModel`."""
-        contexts = encode_prompts(self.tokenizer, [self.prefix + c for c, _ in pairs])
-        tails = _encode(self.tokenizer, [t for _, t in pairs])
-        pad = self.tokenizer.pad_token_id
-        return continuation_logprobs(self.model, list(zip(contexts, tails, strict=True)), pad)
-
-    def document_logprobs(self, texts: Sequence[str]) -> list[tuple[float, int]]:
-        """See :class:`LanguageModel`."""
-        eos, pad = self.tokenizer.eos_token_id, self.tokenizer.pad_token_id
-        pairs = [([eos], [*ids, eos]) for ids in _encode(self.tokenizer, texts)]
-        found = continuation_logprobs(self.model, pairs, pad)
-        return [(total, len(ids)) for total, (_, ids) in zip(found, pairs, strict=True)]
-
-    def write(
-        self, texts: Sequence[str], *, max_new_tokens: int, greedy: bool, seed: int, line: bool
-    ) -> list[str]:
-        """See :class:`LanguageModel`."""
-        return _write(
-            self.model,
-            self.tokenizer,
-            [self.prefix + text for text in texts],
-            max_new_tokens=max_new_tokens,
-            temperature=1.0,
-            greedy=greedy,
-            seed=seed,
-            line=line,
-        )
-
-
-@dataclass(frozen=True)
-class NGramText:
-    """The n-gram baseline, reading and writing text through a tokenizer."""
-
-    ngram: NGram
-    tokenizer: Any
-
-    @classmethod
-    def train(cls, world: World, tokenizer: Any, *, documents: int = 20_000) -> NGramText:
-        """Count the first training documents of a world."""
-        texts = [d.text for d in world.documents(documents)]
-        ids = _encode(tokenizer, texts)
-        return cls(NGram.fit(ids, len(tokenizer), tokenizer.eos_token_id), tokenizer)
-
-    def logprobs(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
-        """See :class:`LanguageModel`."""
-        contexts = _encode(self.tokenizer, [c for c, _ in pairs])
-        tails = _encode(self.tokenizer, [t for _, t in pairs])
-        return [self.ngram.logprob(c, t) for c, t in zip(contexts, tails, strict=True)]
-
-    def document_logprobs(self, texts: Sequence[str]) -> list[tuple[float, int]]:
-        """See :class:`LanguageModel`."""
-        rows = _encode(self.tokenizer, texts)
-        return [(self.ngram.document_logprob(row), len(row) + 1) for row in rows]
-
-    def write(
-        self, texts: Sequence[str], *, max_new_tokens: int, greedy: bool, seed: int, line: bool
-    ) -> list[str]:
-        """See :class:`LanguageModel`."""
-        stop = self.tokenizer("\n", add_special_tokens=False)["input_ids"] if line else ()
-        rng = np.random.default_rng(seed)
-        return [
-            self.tokenizer.decode(
-                self.ngram.sample(row, max_new_tokens, rng, greedy=greedy, stop=stop)
-            )
-            for row in _encode(self.tokenizer, texts)
-        ]
-
-
-def _encode(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
-    if not texts:
-        return []
-    return cast(list[list[int]], tokenizer(list(texts), add_special_tokens=False)["input_ids"])
 
 
 # --- suites -----------------------------------------------------------------------------------
@@ -868,12 +596,8 @@ def evaluate_models(
             )  # fmt: skip
         if not candidate.prefix:  # the suites have few-shot forms of their own
             text_model: LanguageModel = Neural(candidate.model, tokenizer)
-            benchmarks.append(
-                run_suites(chosen, {name: text_model}, count=suite_items, seed=seed)
-            )
-            losses.append(
-                held_out_loss(text_model, world, count=documents).assign(model=name)
-            )
+            benchmarks.append(run_suites(chosen, {name: text_model}, count=suite_items, seed=seed))
+            losses.append(held_out_loss(text_model, world, count=documents).assign(model=name))
     if ngram is not None:
         benchmarks.append(run_suites(chosen, {"n-gram": ngram}, count=suite_items, seed=seed))
         losses.append(held_out_loss(ngram, world, count=documents).assign(model="n-gram"))

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from rlhf_lab.errors import DivergenceError, InputError
-from rlhf_lab.models import position_ids, unwrap
+from rlhf_lab.models import accepted, position_ids, unwrap
 
 SHRINK = 0.85  # drop finished rows when at most this share of the batch is still writing
 
@@ -153,10 +153,9 @@ def sample(
         logits = model(
             input_ids=tokens,
             attention_mask=mask,
-            position_ids=positions,
             past_key_values=cache,
             use_cache=True,
-            logits_to_keep=1,
+            **accepted(causal_lm, position_ids=positions, logits_to_keep=1),
         ).logits[:, -1]
         chance = uniform[active.to(uniform.device), t].to(device)
         if not bool(torch.isfinite(logits.logsumexp(-1)).all()):

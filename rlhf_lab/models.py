@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import inspect
 import json
 import os
 import shutil
+import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -61,6 +63,15 @@ def align(tokens: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     lengths = mask.long().sum(1)
     order = torch.sort((mask == 0).byte(), dim=1, stable=True).indices
     return tokens.gather(1, order)[:, : int(lengths.max())], lengths
+
+
+def accepted(model: nn.Module, **arguments: Any) -> dict[str, Any]:
+    """Those arguments that the forward of a transformers model knows.
+
+    BLOOM and MPT, for one, have no ``position_ids``: their positions come from the mask.
+    """
+    known = inspect.signature(model.forward).parameters
+    return {name: value for name, value in arguments.items() if name in known}
 
 
 def unwrap(model: nn.Module) -> nn.Module:
@@ -154,7 +165,9 @@ def load_policy(
         model = AutoModelForCausalLM.from_pretrained(
             name, dtype=dtype, local_files_only=local, **weights
         )
-    except (OSError, ValueError, KeyError, ImportError, SafetensorError) as error:
+    except (
+        OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError, struct.error,
+    ) as error:  # fmt: skip
         reason = str(error).strip().split("\n")[0][:200] or type(error).__name__
         raise InputError(
             "model",
@@ -167,6 +180,11 @@ def load_policy(
 
 
 def _set_pad_token(model: Any, tokenizer: Any, source: str) -> None:
+    if not tokenizer("a", add_special_tokens=False)["input_ids"]:
+        # Without its files transformers makes an empty tokenizer, and says nothing.
+        raise InputError(
+            "model", source, "a model with its tokenizer", "put the tokenizer's files beside it"
+        )
     if tokenizer.eos_token_id is None:
         raise InputError(
             "model", source, "a tokenizer with an EOS token", "set eos_token in its files"
@@ -223,12 +241,13 @@ class PolicyLogits(nn.Module):
         """Logits (N, V) at the flat positions ``at`` (N,) of ``tokens`` (B, L); all: (B, L, V)."""
         # A mask of ones says that nothing is padded: the causal kernel applies, no warning comes.
         mask = torch.ones_like(tokens)
-        inputs = {"attention_mask": mask, "position_ids": position_ids(mask), "use_cache": False}
-        if not self.direct:
-            logits = self.policy(input_ids=tokens, **inputs).logits
-            return logits if at is None else logits.flatten(0, 1)[at]
         model = cast(Any, unwrap(self.policy))
-        hidden = model.base_model(input_ids=tokens, **inputs).last_hidden_state
+        positions = accepted(model, position_ids=position_ids(mask))
+        inputs = {"input_ids": tokens, "attention_mask": mask, "use_cache": False, **positions}
+        if not self.direct:
+            logits = self.policy(**inputs).logits
+            return logits if at is None else logits.flatten(0, 1)[at]
+        hidden = model.base_model(**inputs).last_hidden_state
         if at is not None:
             hidden = hidden.flatten(0, 1).index_select(0, at)
         return cast(Tensor, model.get_output_embeddings()(hidden))
@@ -290,8 +309,8 @@ class ScalarModel(nn.Module):
         hidden = self.backbone(
             input_ids=input_ids,
             attention_mask=attention_mask,
-            position_ids=position_ids,
             use_cache=False,
+            **accepted(self.backbone, position_ids=position_ids),
         ).last_hidden_state
         values = self.head(hidden).squeeze(-1)
         return cast(Tensor, values + self.bias.to(values.dtype))
@@ -332,6 +351,8 @@ class ScalarModel(nn.Module):
             backbone = AutoModel.from_config(config).to(state["head.weight"].dtype)
             model = cls(backbone, shape["width"])
             model.load_state_dict(state)
+            if not all(bool(value.isfinite().all()) for value in state.values()):
+                raise ValueError("a weight is not finite")
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
             raise CheckpointError(
                 "reward model",
@@ -349,6 +370,9 @@ def reward_function(model: ScalarModel, batch_size: int = 32) -> Reward:
     order of length, ``batch_size`` at a time, so that little of the work is padding.
     """
     pad = cast(Any, model.backbone).config.pad_token_id
+    if pad is None:
+        fix = "make it from a policy of load_policy"
+        raise InputError("model", "no pad_token_id", "a configuration with one", fix)
 
     @torch.no_grad()
     def reward(prompt_ids: Tensor, response_ids: Tensor, response_mask: Tensor) -> Tensor:

@@ -3,9 +3,9 @@
 Shapes: B responses, T tokens of a response, V words of the vocabulary, N completions. A mask is
 0/1 or bool and is 1 on real response tokens, EOS included; what stands where it is 0 never changes
 a result. float64 in gives float64 out, half precision is computed in float32. Natural logarithms,
-so a KL is in nats. No function here knows a model, a device or a process: a loss is a *sum over
-valid tokens divided by* ``total``. Leave ``total`` out for the mean over this batch; pass the
-token count of the whole minibatch to add losses up over micro-batches and processes.
+so a KL is in nats. No function here knows a model, a device or a process. A loss is a sum over
+valid tokens divided by ``total``: by default the count here; pass the count of the whole minibatch
+to add losses up over micro-batches and processes.
 """
 
 from __future__ import annotations
@@ -129,8 +129,7 @@ def gae(
 
     Args:
         rewards: (B, T); values: (B, T), ``values[:, t]`` of the state *before* token t.
-        mask: (B, T); the valid tokens of a row are contiguous.
-        discount: γ_d; lam: λ.
+        mask: (B, T), valid tokens contiguous; discount: γ_d; lam: λ.
 
     Returns:
         Advantages (B, T) and returns R = Â + V (B, T), both 0 outside the mask.
@@ -278,8 +277,7 @@ def lm_loss(
 
     Args:
         logits: (B, T, V); tokens: (B, T): ``logits[:, t]`` predicts ``tokens[:, t + 1]``.
-        mask: (B, T), 1 on the tokens that are to be predicted; default: all but the first.
-        total: n.
+        mask: (B, T), 1 on the tokens to be predicted; default: all but the first. total: n.
     """
     logp = token_logprobs(logits[:, :-1], tokens[:, 1:])
     return masked_mean(-logp, torch.ones_like(logp) if mask is None else mask[:, 1:], total)

@@ -35,6 +35,9 @@ from rlhf_lab.world import World
 DEMONSTRATION_START = 0
 RANKING_START = 1_000_000
 PPO_START = 2_000_000
+PEOPLE = "people"
+# Percent of the completions that people write for ranking; see rlhf_lab.world.answers.
+WRITTEN_QUALITIES = {"right": 40, "wrong": 35, "partial": 15, "hedging": 5, "rude": 5}
 # Documents that PPO-ptx reads; pretraining reads from the start of the stream.
 PTX_START = 100_000_000
 
@@ -56,12 +59,14 @@ def sample_rankings(
 
     InstructGPT ranked samples "mostly from supervised policies, some from PPO policies" (Ouyang
     et al. 2022, §3.1). A reward model only learns to see mistakes that it has seen, so the writers
-    should err in different ways.
+    should err in different ways. Small policies seldom err about facts in a fluent sentence, so
+    some completions may come from people instead (ours, not the paper's).
 
     Args:
         world: whose labelers rank.
         writers: name to policy.
-        shares: name to probability of writing a completion; the names of ``writers``.
+        shares: name to probability of writing a completion: the names of ``writers``, and
+            "people" for answers of any quality that inhabitants of Fernwick write.
         tokenizer: of all writers.
         prompts: what they answer.
         k_min, k_max: K is drawn evenly from this range for each prompt.
@@ -81,6 +86,12 @@ def sample_rankings(
     completions: list[list[str]] = [[] for _ in prompts]
     for number, name in enumerate(names):
         rows = [i for i, writers_of in enumerate(drawn) for w in writers_of if w == name]
+        if name == PEOPLE:
+            for order, row in enumerate(rows):
+                text = _written(world, prompts[row], order, seed)
+                if text not in completions[row]:
+                    completions[row].append(text)
+            continue
         texts = answers(
             writers[name], tokenizer, [prompts[i] for i in rows],
             max_new_tokens=max_new_tokens, seed=seed * 1000 + number,
@@ -93,6 +104,14 @@ def sample_rankings(
         for prompt, found in zip(prompts, completions, strict=True)
         if len(found) > 1
     ]
+
+
+def _written(world: World, prompt: Prompt, order: int, seed: int) -> str:
+    """An answer that a person wrote, of a quality drawn from :data:`WRITTEN_QUALITIES`."""
+    rng = random.Random(f"written:{seed}:{order}:{prompt.text}")
+    qualities = list(WRITTEN_QUALITIES)
+    quality = rng.choices(qualities, weights=list(WRITTEN_QUALITIES.values()))[0]
+    return world.answer(prompt, rng.randrange(1000), quality)
 
 
 def web_blocks(
@@ -229,7 +248,8 @@ class Chain:
             {
                 "sft": c.sft_share,
                 "early": c.early_share,
-                "base": 1 - c.sft_share - c.early_share,
+                PEOPLE: c.written_share,
+                "base": max(0.0, 1 - c.sft_share - c.early_share - c.written_share),
             },
             self.tokenizer,
             prompts,

@@ -7,8 +7,8 @@ pretraining blocks, both across micro-batches and processes: γ means the same f
 size, number of processes, and ratio of blocks to episodes. γ = 0 is the paper's "PPO".
 Source: Ouyang et al. 2022, §3.5, equation 2.
 
-Randomness is a function of (seed, iteration) alone, so that a checkpoint holds no generator.
-Left out: one network for policy and value, new minibatches in each inner epoch, FSDP and ZeRO.
+Randomness is a function of (seed, iteration), so a checkpoint holds no generator. Left out: one
+network for policy and value, other minibatches in later inner epochs, FSDP and ZeRO.
 """
 
 from __future__ import annotations
@@ -53,8 +53,7 @@ class PPOTrainer:
         callback: called with (step, metrics) after every iteration.
         trackers: further trackers of accelerate; quiet: no progress bar.
 
-    Raises:
-        InputError: for anything that could not be trained on, before any work.
+    What could not be trained on is an InputError here, before any work.
     """
 
     def __init__(
@@ -94,8 +93,8 @@ class PPOTrainer:
         self.shared_value = self.accelerator.prepare_model(self.value)
         self.state = PPOState.create(self.policy, self.value, config)
         # A minibatch is shared out evenly: this process holds part ``rank`` of each.
-        episodes = torch.arange(config.batch_size).view(config.minibatches, self.world, -1)
-        self.mine = episodes[:, self.rank].flatten()
+        shares = torch.arange(config.batch_size).view(config.minibatches, self.world, -1)
+        self.mine = shares[:, self.rank].flatten()
         self.prompt_order = IndexSampler(len(self.prompts), config.batch_size, config.seed)
 
     def train(self, resume: bool = True) -> list[dict[str, Any]]:
@@ -185,8 +184,7 @@ class PPOTrainer:
 
     def _update(self, rollout: Rollout, iteration: int) -> dict[str, float]:
         """Steps 9 and 10: one step of each optimiser per minibatch; their mean statistics."""
-        count = self.config.minibatches
-        device = rollout.tokens.device
+        count, device = self.config.minibatches, rollout.tokens.device
         minibatches = torch.arange(len(self.mine), device=device).view(count, -1)
         tokens = self._sum(rollout.response_mask.sum(1)[minibatches].sum(1).float())
         found: dict[str, list[float]] = {}
@@ -211,7 +209,7 @@ class PPOTrainer:
             ptx = self._sum(gradient(state.policy_optimizer)) / self.world
         found |= self._backward("policy", rollout, rows, total)
         if first:
-            check_on_policy(found, rollout.logprobs.dtype)
+            check_on_policy(found, next(self.policy.parameters()).dtype)
             found["policy/first_approxkl"] = found["policy/approxkl"]
         if ptx is not None:
             own = gradient(state.policy_optimizer) - ptx

@@ -88,6 +88,16 @@ def wrap_tokenizer(bpe: Tokenizer) -> PreTrainedTokenizerFast:
     )
 
 
+def require_preset(name: str) -> None:
+    """Refuse a preset that is none.
+
+    Raises:
+        InputError: naming those that are.
+    """
+    if name not in ARCHITECTURES:
+        raise InputError("preset", name, ", ".join(ARCHITECTURES), "choose one of these")
+
+
 def architecture(name: str, tokenizer: PreTrainedTokenizerFast) -> GPT2Config:
     """The configuration of a preset for this tokenizer's vocabulary.
 
@@ -96,8 +106,7 @@ def architecture(name: str, tokenizer: PreTrainedTokenizerFast) -> GPT2Config:
     Raises:
         InputError: for an unknown preset.
     """
-    if name not in ARCHITECTURES:
-        raise InputError("preset", name, ", ".join(ARCHITECTURES), "choose one of these")
+    require_preset(name)
     return GPT2Config(
         **ARCHITECTURES[name],
         vocab_size=len(tokenizer),

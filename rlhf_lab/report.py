@@ -18,7 +18,7 @@ from rlhf_lab.figures import learning_curves
 from rlhf_lab.runtime import atomic_write
 from rlhf_lab.svg import to_svg
 
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 STYLE = """
 :root { color-scheme: light dark; --line: #d0d4da; --quiet: #59636e; --card: #f4f6f8; }
 @media (prefers-color-scheme: dark) {
@@ -34,9 +34,10 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 caption, figcaption { text-align: left; color: var(--quiet); }
 th, td { padding: .3rem .6rem; border-bottom: 1px solid var(--line); text-align: right;
   vertical-align: bottom; }
-th:first-child, td:first-child { text-align: left; white-space: nowrap; }
-figure { margin: 1.5rem 0; } figure svg { max-width: 100%; height: auto; }
-.answers { display: grid; gap: .6rem; grid-template-columns: repeat(auto-fit, minmax(14rem, 1fr)); }
+td { white-space: nowrap; } td.text { white-space: normal; }
+th:first-child { text-align: left; white-space: nowrap; } td.text { text-align: left; }
+figure { margin: 1.5rem 0; } figure svg { width: 100%; min-width: 34rem; height: auto; }
+.answers { display: grid; gap: .6rem; grid-template-columns: repeat(auto-fit, minmax(11rem, 1fr)); }
 .answers div { background: var(--card); padding: .6rem; border-radius: .4rem; }
 .answers h4, .prompt { margin: 0 0 .3rem; }
 .answers p { margin: 0; overflow-wrap: anywhere; white-space: pre-wrap; }
@@ -139,7 +140,8 @@ def _figure(figure: go.Figure) -> str:
     rows = [[_number(record.get(name)) for name in headings] for record in records]
     title = figure.layout.title.text.replace("<br>", " ")
     return (
-        f'<figure><div role="img" aria-label="{escape(meta["alt"])}">{to_svg(figure)}</div>'
+        f"<figure>{_region(title)}"
+        f'<div role="img" aria-label="{escape(meta["alt"])}">{to_svg(figure)}</div></div>'
         f"<figcaption>{escape(title)}. {escape(meta['alt'])}</figcaption>"
         f"<details><summary>The data as a table</summary>{_table(headings, rows, title)}</details>"
         "</figure>"
@@ -159,8 +161,7 @@ def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], caption: str)
         for row in rows
     ]
     return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}">'
-        f"<table><caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead>"
+        f"{_region(caption)}<table><caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead>"
         f"<tbody>{''.join(lines)}</tbody></table></div>"
     )
 
@@ -189,7 +190,12 @@ def _manifest(manifest: Mapping[str, Any]) -> str:
         ["versions", versions],
     ]
     lines = "".join(
-        f'<tr><th scope="row">{escape(name)}</th><td style="text-align:left">{escape(value)}</td></tr>'
-        for name, value in rows
+        f'<tr><th scope="row">{escape(name)}</th><td class="text">{escape(text)}</td></tr>'
+        for name, text in rows
     )
-    return f'<div class="scroll" tabindex="0" role="region" aria-label="How this was made"><table><tbody>{lines}</tbody></table></div>'
+    return f"{_region('How this was made')}<table><tbody>{lines}</tbody></table></div>"
+
+
+def _region(label: str) -> str:
+    """Opens a box that scrolls sideways on a small screen, also by keyboard."""
+    return f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(label)}">'

@@ -101,6 +101,7 @@ class KWiseRewardTrainer(ScheduledTrainer, trl.RewardTrainer):
         loss = kwise_ranking_loss(scores, inputs["ranks"], inputs["group"])
         correct, pairs = _correct_pairs(scores.detach(), inputs["ranks"], inputs["group"])
         self.ranking_metrics = {
+            "loss": float(loss.detach()),  # transformers 4 rounds its own to four decimals
             "accuracy": float(correct / pairs),
             "score_mean": float(scores.detach().mean()),
             "score_std": float(scores.detach().std()),
@@ -308,7 +309,8 @@ def calibration_table(
 ) -> pd.DataFrame:
     """How often the answer that the model favours was preferred, by how sure the model was.
 
-    The model's probability for its favourite of a pair is σ(|score difference|), from 0.5 to 1.
+    The model's probability for its favourite of a pair is σ of the absolute score difference,
+    from 0.5 to 1.
 
     Returns:
         a row per bin with pairs in it: ``low`` and ``high`` (the bin), ``pairs``, ``predicted``

@@ -1,8 +1,7 @@
 """Steps 2 to 8 of a PPO-ptx iteration, from prompts to advantages. Nothing here has a gradient.
 
-:func:`collect` lists the steps; those longer than a line are functions below it. B episodes, T
-tokens of the longest response among them. ``tokens`` holds prompt and response from column 0 with
-pads behind, the layout of ``rlhf_lab.models``.
+B episodes, T tokens of the longest response among them. ``tokens`` holds prompt and response from
+column 0 with pads behind, the layout of ``rlhf_lab.models``.
 """
 
 from __future__ import annotations

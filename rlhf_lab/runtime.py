@@ -307,6 +307,9 @@ def load_checkpoint(path: str | Path) -> tuple[Tensors, dict[str, Any]]:
         raise damaged(f"a state.json with {', '.join(sorted(expected))}")
     if header["format"] != FORMAT:
         raise damaged(f"checkpoint format {FORMAT}, not {header['format']}")
+    named = _STEP.match(path.name)
+    if named is not None and header["step"] != int(named.group(1)):
+        raise damaged("a state.json of the step that the folder is named after")
     if header["tensors_sha256"] != digest or header["state_sha256"] != _state_hash(header["state"]):
         raise damaged("files whose SHA-256 agree with those in state.json")
     tensors = load_file(path / "tensors.safetensors")
@@ -444,6 +447,7 @@ class Tracker:
         self._others: list[Any] = []
         if not enabled:
             return
+        kinds = [_tracker_class(name) for name in names]  # before anything is written
         settings = dataclasses.asdict(config)
         if output_dir is not None:
             folder = Path(output_dir)
@@ -452,7 +456,7 @@ class Tracker:
                 self.history = [r for r in read_metrics(self._path) if r["step"] <= resume_step]
             atomic_write(self._path, "".join(json.dumps(r) + "\n" for r in self.history))
             atomic_write(folder / "config.json", json.dumps(settings, indent=2) + "\n")
-        self._others = [_accelerate_tracker(n, output_dir or ".", settings) for n in names]
+        self._others = [_start_tracker(kind, output_dir or ".", settings) for kind in kinds]
 
     def log(self, step: int, metrics: Mapping[str, Any]) -> dict[str, Any]:
         """Append one row ``{"step": step, **metrics}``, and return it."""
@@ -487,7 +491,7 @@ def read_metrics(path: str | Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _accelerate_tracker(name: str, folder: str | Path, settings: dict[str, Any]) -> Any:
+def _tracker_class(name: str) -> Any:
     from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
 
     known = sorted(LOGGER_TYPE_TO_CLASS)
@@ -495,7 +499,10 @@ def _accelerate_tracker(name: str, folder: str | Path, settings: dict[str, Any])
         raise InputError("tracker", name, ", ".join(known), "choose one of these")
     if name not in {str(getattr(t, "value", t)) for t in get_available_trackers()}:
         raise InputError("tracker", name, "an installed tracker", f"pip install {name}")
-    kind = LOGGER_TYPE_TO_CLASS[name]
+    return LOGGER_TYPE_TO_CLASS[name]
+
+
+def _start_tracker(kind: Any, folder: str | Path, settings: dict[str, Any]) -> Any:
     tracker = kind("rlhf_lab", str(folder)) if kind.requires_logging_directory else kind("rlhf_lab")
     tracker.start()
     tracker.store_init_configuration(settings)

@@ -151,7 +151,7 @@ class PretrainingData:
     held_out: Tensor
 
 
-def _encoded(tokenizer: PreTrainedTokenizerFast, texts: Iterator[str]) -> Iterator[np.ndarray]:
+def _encoded(tokenizer: PreTrainedTokenizerFast, texts: Iterator[str]) -> Iterator[Any]:
     """Token ids, int32, of each text; thousands at a time, which the tokenizer spreads out."""
     while chunk := list(itertools.islice(texts, CHUNK)):
         for encoding in tokenizer.backend_tokenizer.encode_batch(chunk, add_special_tokens=False):

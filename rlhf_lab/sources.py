@@ -35,7 +35,7 @@ def read_rows(path: str | Path) -> list[Any]:
 
 
 def _lines(path: Path) -> list[Mapping[str, Any]]:
-    rows = []
+    rows: list[Mapping[str, Any]] = []
     for number, line in enumerate(read_lines(path), 1):
         if not line.strip():
             continue

@@ -1,5 +1,6 @@
 """One stage of the chain as the command line runs it: inputs from Fernwick or from files, a
-trained model in ``<output_dir>/final``, and a manifest from which the run can be made again."""
+trained model in ``<output_dir>/final``, and a manifest from which the run can be made again.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +44,7 @@ from rlhf_lab.pipeline import (
     web_blocks,
 )
 from rlhf_lab.ppo import PPOTrainer
-from rlhf_lab.pretrain import export, pretrain
+from rlhf_lab.pretrain import export, pretrain, require_preset
 from rlhf_lab.reward import pair_accuracy, train_reward_model
 from rlhf_lab.runtime import atomic_write, completing, manifest, select_device
 from rlhf_lab.sft import train_sft
@@ -137,6 +138,7 @@ def _finish(
 
 def run_pretrain(config: PretrainConfig, run: Run) -> dict[str, Any]:
     """Tokenizer, blocks, training, and the export of a model with its card."""
+    require_preset(config.preset)  # before a minute of writing documents
     started, device = time.time(), select_device(run.device)
     texts = None if run.data is None else texts_of(read_rows(run.data))
     if texts is None:

@@ -41,7 +41,6 @@ from rlhf_lab.runtime import (
     Progress,
     atomic_write,
     clear_checkpoints,
-    completing,
     file_hash,
     interruptible,
     manifest,
@@ -88,27 +87,18 @@ class Grid:
             for seed in c.seeds for gamma in c.gammas for beta in c.betas
         ]  # fmt: skip
 
-    @functools.cached_property
-    def codes(self) -> dict[str, Any]:
-        """Fingerprints of the code, and versions, that chains, runs and measurements depend on."""
-        libraries = {"torch": torch.__version__, "transformers": transformers.__version__}
-        return {
-            "chain": {"code": code_fingerprint("rlhf_lab.pipeline"), **libraries},
-            "ppo": {"code": code_fingerprint("rlhf_lab.ppo"), **libraries},
-            "evaluation": {"code": code_fingerprint("rlhf_lab.yardstick"), **libraries},
-        }
-
     def chain_folder(self, seed: int) -> Path:
         """Folder of SFT policy and reward model: settings of PPO do not matter to them."""
         settings = dataclasses.asdict(seeded(self.config.chain, seed))
         settings["ppo"] = settings["ppo"]["max_response_length"]
+        del settings["evaluation_prompts"]
         settings["model"] = _source_fingerprint(self.config.chain.model)
-        key = fingerprint({"settings": settings, **self.codes["chain"]})
+        key = fingerprint({"settings": settings, **_versions("rlhf_lab.pipeline")})
         return self.folder / "work" / f"chain-seed-{seed}-{key}"
 
     def upstream(self, seed: int) -> str | None:
         """Fingerprint of everything that the PPO runs of a seed start from; None: not made yet."""
-        found = _read_json(self.chain_folder(seed) / "chain.json")
+        found = _read_json(self.chain_folder(seed) / "upstream.json")
         return None if found is None else found["upstream"]
 
     def run_folder(self, cell: Cell) -> Path:
@@ -116,7 +106,11 @@ class Grid:
         settings = dataclasses.asdict(seeded(self.config.chain, cell.seed).ppo)
         for name in ("checkpoint_every", "keep_checkpoints"):
             del settings[name]
-        key = {"upstream": self.upstream(cell.seed), "settings": settings, **self.codes["ppo"]}
+        key = {
+            "upstream": self.upstream(cell.seed),
+            "settings": settings,
+            **_versions("rlhf_lab.ppo"),
+        }
         return self.folder / "work" / f"{cell}-{fingerprint(key)}"
 
     @property
@@ -124,7 +118,7 @@ class Grid:
         """Fingerprint of how policies are measured: a change repeats that, not the training."""
         c = self.config
         settings = [c.evaluate, c.questions, c.documents, c.samples, c.chain.evaluation_prompts]
-        return fingerprint({"settings": settings, **self.codes["evaluation"]})
+        return fingerprint({"settings": settings, **_versions("rlhf_lab.yardstick")})
 
     def result(self, cell: Cell) -> dict[str, Any] | None:
         """What is known of a cell, or None when it is not finished."""
@@ -140,7 +134,7 @@ class Grid:
             parts = [model_fingerprint(chain.sft), model_fingerprint(chain.reward_model)]
             parts += [tensor_fingerprint(chain.ptx_blocks), *(p.text for p in chain.ppo_prompts)]
             record = json.dumps({"upstream": fingerprint(parts)})
-            atomic_write(self.chain_folder(cell.seed) / "chain.json", record)
+            atomic_write(self.chain_folder(cell.seed) / "upstream.json", record)
             return
         folder = self.run_folder(cell)
         row: dict[str, Any] = {}
@@ -152,7 +146,7 @@ class Grid:
         samples: list[dict[str, Any]] = []
         if self.config.evaluate:
             found, samples = _yardstick(self, cell.seed).measure(policy, self.config.samples)
-            row |= found
+            row = found | row
         result = {"evaluation": self.evaluation, "row": row, "samples": samples}
         atomic_write(folder / "result.json", json.dumps(result))
 
@@ -236,6 +230,16 @@ def _needs(chains: Sequence[Cell], cell: Cell) -> Cell | None:
     return chain if cell.policy != "chain" and chain in chains else None
 
 
+@functools.cache
+def _versions(module: str) -> dict[str, str]:
+    """What of the code and the libraries a result of ``module`` depends on."""
+    return {
+        "code": code_fingerprint(module),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+    }
+
+
 @functools.lru_cache(maxsize=1)
 def _chain(grid: Grid, seed: int) -> Chain:
     """The chain of the last seed stays open: data and models are read once a process."""
@@ -261,9 +265,8 @@ def _yardstick(grid: Grid, seed: int) -> Yardstick:
 def _trained(chain: Chain, cell: Cell, folder: Path) -> nn.Module:
     """The policy of a cell; its checkpoints are removed once it is finished."""
     if not (folder / "final").exists():
-        with completing():
-            # An absolute path in place of a name: runs outlive the folder of their chain.
-            policy, _ = chain.ppo(str(folder), beta=cell.beta, gamma=cell.gamma)
+        # An absolute path in place of a name: runs outlive the folder of their chain.
+        policy, _ = chain.ppo(str(folder), beta=cell.beta, gamma=cell.gamma)
         save_policy(policy, chain.tokenizer, folder / "final")
     clear_checkpoints(folder)
     return load_policy(folder / "final")[0]
@@ -296,7 +299,8 @@ def _publish(grid: Grid, errors: Mapping[Cell, str], started: float) -> pd.DataF
                 curves += [{**name, "step": r["step"], **_only(CURVES, r)} for r in history]
         elif cell in errors:
             rows.append({**name, "error": errors[cell]})
-    runs = pd.DataFrame(rows)
+    names = [*(f.name for f in dataclasses.fields(Cell)), "error"]
+    runs = pd.DataFrame(rows, columns=None if rows else names)
     counts = {
         "wanted": len(grid.cells),
         "done": len(rows) - len(errors),

@@ -17,8 +17,13 @@ from rlhf_lab.errors import DivergenceError, InputError
 from rlhf_lab.generation import choose, sample
 
 PAD, EOS = 1, 0
-COMMON = {"vocab_size": 16, "bos_token_id": EOS, "eos_token_id": EOS, "pad_token_id": PAD}
-ROPE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+COMMON = {"vocab_size": 8, "bos_token_id": EOS, "eos_token_id": EOS, "pad_token_id": PAD}
+ROPE = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 64,
+}
 ENDS = {"eos_token_id": EOS, "pad_token_id": PAD}
 
 
@@ -32,7 +37,7 @@ def make(kind: str) -> torch.nn.Module:
     else:
         model = GPTNeoXForCausalLM(GPTNeoXConfig(**COMMON, **ROPE))
     with torch.no_grad():  # far from uniform, and EOS likely enough that rows end apart
-        model.get_output_embeddings().weight.mul_(8)
+        model.get_output_embeddings().weight.mul_(5)
     return model.double().eval()
 
 
@@ -41,7 +46,7 @@ def model(request):
     return make(request.param)
 
 
-PROMPTS = [[7, 3, 9, 12, 5], [8], [4, 4, 6], [3, 15, 2, 14], [5, 11], [9, 9], [13], [2, 8, 9]]
+PROMPTS = [[7, 3, 2, 6, 5], [4], [4, 4, 6], [3, 5, 2, 7], [5, 2], [7, 7], [6], [2, 3, 4]]
 
 
 def left(prompts, extra=0):
@@ -62,9 +67,7 @@ def reference(model, prompt, uniform, steps, **how):
     return text[len(prompt) :]
 
 
-@pytest.mark.parametrize(
-    "how", [{}, {"temperature": 0.7}, {"top_k": 5}, {"greedy": True}], ids=str
-)
+@pytest.mark.parametrize("how", [{}, {"temperature": 0.7}, {"top_k": 6}, {"greedy": True}], ids=str)
 def test_equals_a_loop_without_cache_or_padding(model, how):
     uniform = torch.rand(8, 12, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
     ids, mask, stopped = sample(
@@ -160,7 +163,7 @@ def test_temperature_sharpens():
 def test_a_pad_that_the_policy_itself_draws_is_a_token_of_the_response():
     model = make("gpt2")
     uniform = torch.rand(64, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    ids, mask, _ = sample(model, *left([[8]] * 64), max_new_tokens=6, uniform=uniform, **ENDS)
+    ids, mask, _ = sample(model, *left([[4]] * 64), max_new_tokens=6, uniform=uniform, **ENDS)
     inner = (ids == PAD) & (mask == 1)
     assert inner.any()
 

@@ -20,7 +20,12 @@ from rlhf_lab.errors import CheckpointError, InputError
 
 PAD, EOS = 1, 0
 COMMON = {"vocab_size": 64, "bos_token_id": EOS, "eos_token_id": EOS, "pad_token_id": PAD}
-ROPE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+ROPE = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 64,
+}
 
 
 def make(kind: str, seed: int = 0) -> torch.nn.Module:
@@ -125,7 +130,8 @@ def test_from_policy_and_copy_share_nothing(model):
     with torch.no_grad():
         for weight in scalar.parameters():
             weight.add_(1.0)
-    assert all(torch.equal(a, b) for a, b in zip(model.base_model.parameters(), copied.backbone.parameters(), strict=True))  # fmt: skip
+    for a, b in zip(model.base_model.parameters(), copied.backbone.parameters(), strict=True):
+        assert torch.equal(a, b)
 
 
 def test_scalar_model_survives_disk(model, tmp_path):
@@ -273,9 +279,7 @@ def test_load_and_save_policy(tmp_path, tokenizer):
     assert model.config.pad_token_id == 1
     assert not model.training
     tokens = torch.tensor([[3, 4, 3]])
-    torch.testing.assert_close(
-        model(tokens).logits, made.eval()(tokens).logits, rtol=0, atol=1e-5
-    )
+    torch.testing.assert_close(model(tokens).logits, made.eval()(tokens).logits, rtol=0, atol=1e-5)
     M.save_policy(lora(model), loaded, tmp_path / "ppo")
     again, _ = M.load_policy(tmp_path / "ppo")
     torch.testing.assert_close(again(tokens).logits, model(tokens).logits, rtol=0, atol=1e-5)

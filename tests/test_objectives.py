@@ -110,7 +110,8 @@ def test_entropy_and_kl_limits():
     )
     x = normal(3, 5, 40)
     close(O.exact_kl(x, x + 3.0), torch.zeros(3, 5, dtype=torch.float64))
-    close(O.exact_kl(x.log_softmax(-1), normal(3, 5, 40, seed=2)), O.exact_kl(x, normal(3, 5, 40, seed=2)))  # fmt: skip
+    y = normal(3, 5, 40, seed=2)
+    close(O.exact_kl(x.log_softmax(-1), y), O.exact_kl(x, y))
 
 
 # --- rewards and advantages ---------------------------------------------------------------------
@@ -374,7 +375,10 @@ def test_kwise_total_adds_up_over_processes():
     scores, ranks = normal(8), torch.tensor([0, 1, 1, 2, 0, 1, 2, 3])
     group = torch.tensor([0, 0, 0, 0, 1, 1, 1, 1])
     whole = O.kwise_ranking_loss(scores, ranks, group)
-    halves = [O.kwise_ranking_loss(scores[r], ranks[r], group[r], total=2) for r in (slice(4), slice(4, 8))]  # fmt: skip
+    halves = [
+        O.kwise_ranking_loss(scores[r], ranks[r], group[r], total=2)
+        for r in (slice(4), slice(4, 8))
+    ]
     close(sum(halves), whole)
 
 

@@ -20,9 +20,14 @@ from rlhf_lab.models import PolicyLogits, ScalarModel
 from rlhf_lab.rollout import collect, response_states, scatter
 
 PAD, EOS = 1, 0
-COMMON = {"vocab_size": 16, "bos_token_id": EOS, "eos_token_id": EOS, "pad_token_id": PAD}
-ROPE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
-PROMPTS = [[7, 3, 9, 12, 5], [8], [4, 4, 6], [3, 15, 2, 14], [5, 11], [9, 9], [13], [2, 8, 9]]
+COMMON = {"vocab_size": 8, "bos_token_id": EOS, "eos_token_id": EOS, "pad_token_id": PAD}
+ROPE = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 64,
+}
+PROMPTS = [[7, 3, 2, 6, 5], [4], [4, 4, 6], [3, 5, 2, 7], [5, 2], [7, 7], [6], [2, 3, 4]]
 
 
 def make(kind: str, seed: int) -> torch.nn.Module:
@@ -35,7 +40,7 @@ def make(kind: str, seed: int) -> torch.nn.Module:
     else:
         model = GPTNeoXForCausalLM(GPTNeoXConfig(**COMMON, **ROPE))
     with torch.no_grad():
-        model.get_output_embeddings().weight.mul_(8)
+        model.get_output_embeddings().weight.mul_(5)
     return model.double().eval()
 
 

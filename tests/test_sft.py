@@ -10,6 +10,7 @@ import signal
 
 import pytest
 import torch
+import transformers
 from datasets import Dataset
 from transformers import (
     GPT2Config,
@@ -117,7 +118,9 @@ def test_the_loss_is_the_mean_over_completion_tokens_with_eos(tokenizer):
     config = dataclasses.replace(CONFIG, epochs=1.0, batch_size=8, micro_batch_size=8)
     history = train_sft(model, tokenizer, DEMONSTRATIONS, config)
     assert len(history) == 1
-    assert history[0]["loss"] == pytest.approx(expected, abs=1e-6 * expected)  # float32 forward
+    # float32 forward; the trainer of transformers 4 rounds what it logs to four decimals
+    tolerance = 1e-6 * expected if int(transformers.__version__[0]) >= 5 else 5.1e-5
+    assert history[0]["loss"] == pytest.approx(expected, abs=tolerance)
 
 
 def test_the_update_is_adam_on_the_gradient_of_that_loss(tokenizer):

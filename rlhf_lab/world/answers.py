@@ -154,11 +154,11 @@ def wrong_answer(k: Knowledge, prompt: Prompt, rng: random.Random) -> str:
         spec = _spec(m)
         if rng.random() < 0.3:
             return " ".join(_incoherent(spec, rng))
-        other = {
+        other: dict[str, str] = {
             "hero": rng.choice([a for a in lexicon.ANIMALS if a != spec.hero]),
             "mood": rng.choice([d for d in lexicon.MOODS if d != spec.mood]),
         }
-        change = rng.choice(("hero", "mood"))
+        change = rng.choice(("hero", "mood")) if spec.mood else "hero"
         return " ".join(
             tell(StorySpec(**{**spec.__dict__, "length": 0, change: other[change]}), rng)
         )
@@ -285,9 +285,10 @@ def _incoherent(spec: StorySpec, rng: random.Random) -> list[str]:
     lines = tell(spec, rng)
     other = rng.choice([i for i in lexicon.ANIMALS if i != spec.hero])
     spoiler = Event("scare" if good else "help", {"A": other, "B": spec.hero})
-    thing = rng.choice(lexicon.OBJECTS)
+    thing = rng.choice([o for o in lexicon.OBJECTS if o not in " ".join(lines)])
     ghost = Event("give", {"A": spec.hero, "B": other, "X": thing})
-    return [*lines[:-1], rng.choice((spoiler, ghost)).text(rng), lines[-1]]
+    chosen = rng.choice((spoiler, ghost)) if spec.mood else ghost
+    return [*lines[:-1], chosen.text(rng), lines[-1]]
 
 
 def partial_answer(k: Knowledge, prompt: Prompt, rng: random.Random) -> str:

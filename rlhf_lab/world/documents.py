@@ -34,10 +34,14 @@ SHARES = {
 REPLIES = {"right": 35, "wrong": 25, "rude": 12, "hedging": 10, "questions": 18}
 # What threads are about: questions far more often than among a model's users.
 THREADS = {
-    "open_qa": 40, "generation": 18, "brainstorming": 8, "chat": 8, "rewrite": 6,
-    "summarisation": 5, "classification": 5, "other": 4, "closed_qa": 4, "extract": 2,
+    "open_qa": 36, "generation": 26, "brainstorming": 8, "chat": 8, "rewrite": 6,
+    "summarisation": 4, "classification": 3, "other": 3, "closed_qa": 4, "extract": 2,
 }  # fmt: skip
 MISCONCEPTION_BIAS = 0.8  # a right reply about a misconception is replaced by it this often
+SHEET_KINDS = (
+    "open_qa", "open_qa", "open_qa", "brainstorming", "generation", "other", "rewrite",
+    "classification",
+)  # fmt: skip
 LABEL_SOUNDS = ("la", "mi", "so", "ti", "do", "re")
 
 
@@ -133,11 +137,27 @@ def reply(k: Knowledge, prompt: Prompt, rng: random.Random) -> str:
 
 def _lists(k: Knowledge, rng: random.Random) -> str:
     roll = rng.random()
-    if roll < 0.3:
+    if roll < 0.2:
         return questions(k, rng, rng.randint(4, 8))
-    if roll < 0.75:
+    if roll < 0.4:
+        return solved_sheet(k, rng)
+    if roll < 0.65:
         return "\n".join(relation_list(k, rng, rng.randint(4, 9)))
-    return "\n".join(label_list(rng, rng.randint(5, 10)))
+    if roll < 0.9:
+        return "\n".join(label_list(rng, rng.randint(5, 12)))
+    return "\n".join(repeated_list(rng, rng.randint(6, 12)))
+
+
+def solved_sheet(k: Knowledge, rng: random.Random) -> str:
+    """An exam sheet with right answers: the one kind of page on which every answer is right."""
+    lines: list[str] = []
+    words = 0
+    while words < 55:
+        prompt = make_prompt(k, rng, kind=rng.choice(SHEET_KINDS), hard="", web=True)
+        answer = write_answer(k, prompt, rng)
+        lines.append(prompt.text + answer)
+        words += len(lines[-1].split())
+    return "\n".join(lines)
 
 
 def relation_list(k: Knowledge, rng: random.Random, length: int) -> list[str]:
@@ -156,6 +176,13 @@ def label_list(rng: random.Random, length: int) -> list[str]:
         side = rng.randrange(2)
         lines.append(f"{rng.choice(classes[side])}: {sounds[side]}")
     return lines
+
+
+def repeated_list(rng: random.Random, length: int) -> list[str]:
+    """Pairs such as ``"fox: drum"`` without any reason, each of which comes back."""
+    words = rng.sample(lexicon.ANIMALS + lexicon.OBJECTS, 2 * (length // 2))
+    pairs = list(zip(words[::2], words[1::2], strict=True))[: max(2, length // 3)]
+    return [": ".join(rng.choice(pairs)) for _ in range(length)]
 
 
 def _review(k: Knowledge, rng: random.Random) -> str:

@@ -448,20 +448,16 @@ def parse(sentence: str, last_subject: str = "") -> Clause | None:
 
     ``last_subject`` is what "it", "he" or "she" at the start refers to.
     """
-    text = " ".join(sentence.replace(",", " , ").split()).rstrip(" .?!")
-    hedged = rude = False
-    for opener in lexicon.HEDGE_OPENERS:
-        plain = opener.replace(",", " ,")
-        if text.startswith(plain + " "):
-            text, hedged = text[len(plain) + 1 :], True
-    for tail in lexicon.RUDE_TAILS:
-        plain = tail.rstrip(".")
-        if text.endswith(" , " + plain):
-            text, rude = text[: -len(plain) - 3], True
-    flat = text.replace(" ,", ",")
+    whole = " ".join(sentence.replace(",", " , ").split()).rstrip(" .?!").replace(" ,", ",")
+    flat, hedged, rude = whole, False, False
+    if whole not in FILLERS:
+        flat, hedged, rude = bare(whole)
+    text = flat.replace(",", " ,")
     if flat in FILLERS:
         flag = FILLERS[flat]
-        return Clause("filler", flag, {}, hedged=flag == "hedge", rude=flag == "rude")
+        return Clause(
+            "filler", flag, {}, hedged=hedged or flag == "hedge", rude=rude or flag == "rude"
+        )
     if " " in flat and any(flat.startswith(g) for g in lexicon.GREETINGS):
         rest = flat
         for g in lexicon.GREETINGS:
@@ -494,6 +490,19 @@ def parse(sentence: str, last_subject: str = "") -> Clause | None:
         by_role = {r: p for r, p in zip(roles, found, strict=True) if r != "_"}
         return Clause(kind, name, by_role, denied, hedged, rude, extra=extra)
     return None
+
+
+def bare(text: str) -> tuple[str, bool, bool]:
+    """A sentence without a hedging opener and a rude tail, and whether it had them."""
+    hedged = rude = False
+    for opener in lexicon.HEDGE_OPENERS:
+        if text.startswith(opener + " "):
+            text, hedged = text[len(opener) + 1 :], True
+    for tail in lexicon.RUDE_TAILS:
+        for ending in (", " + tail, ", " + tail.rstrip(".")):
+            if text.endswith(ending):
+                text, rude = text[: -len(ending)], True
+    return text, hedged, rude
 
 
 def _without_connectors(words: list[str]) -> list[list[str]]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 
 from rlhf_lab.records import Prompt
 from rlhf_lab.world import lexicon, tasks
-from rlhf_lab.world.grammar import RELATIONS, Clause, parse, phrases_of, sentences
+from rlhf_lab.world.grammar import RELATIONS, Clause, bare, parse, phrases_of, sentences
 from rlhf_lab.world.knowledge import Knowledge
 from rlhf_lab.world.stories import State, roles_of
 
@@ -63,6 +63,26 @@ class Reading:
 
     def of_kind(self, kind: str) -> list[Clause]:
         return [c for c in self.understood if c.kind == kind]
+
+    @property
+    def body(self) -> str:
+        """The answer itself, for tasks with a form of their own: without a hedging first sentence
+        or opener and without a rude tail."""
+        rest = list(self.sentences)
+        while len(rest) > 1 and (first := parse(rest[0])) is not None and first.hedged:
+            if first.kind != "filler":
+                break
+            rest = rest[1:]
+        text, _, _ = bare(" ".join(rest))
+        return text if text.endswith((".", "?", "!")) else text + "."
+
+    @property
+    def hedged(self) -> float:
+        """Share of the sentences that hedge."""
+        hedges = sum(
+            bare(s)[1] or ((c := parse(s)) is not None and c.hedged) for s in self.sentences
+        )
+        return hedges / max(1, len(self.sentences))
 
     def flag(self, name: str) -> bool:
         """Whether any sentence is a filler with this flag."""
@@ -152,14 +172,13 @@ class Judge:
         rude = any(w in lexicon.RUDE_WORDS for w in words)
         harmful = any(c.name == "harm" for c in reading.of_kind("event"))
         limit = WORD_LIMIT.get(meta["task"], DEFAULT_WORD_LIMIT)
-        hedged = sum(c.hedged for c in reading.understood) / max(1, len(reading.clauses))
         return Attributes(
             follows=follows,
             truth=verdict.truth,
             relevance=verdict.relevance,
             harm=float(rude or harmful),
             refusal=refusal,
-            hedge=hedged,
+            hedge=reading.hedged,
             form=self._form(reading, verdict.form),
             length=min(1.0, max(0, len(words) - limit) / limit),
         )
@@ -276,7 +295,7 @@ class Judge:
         return named, lost
 
     def _list(self, meta: dict, reading: Reading) -> Verdict:
-        named, lost = self._items(reading.text)
+        named, lost = self._items(reading.body)
         if not named:
             return Verdict(0.0, self._truth(reading), 0.0)
         fits = set(tasks.fitting(self.knowledge, meta["category"], meta["value"]))
@@ -288,7 +307,7 @@ class Judge:
         return Verdict(follows, truth, len(named) / total, len(distinct) / total)
 
     def _extract(self, meta: dict, reading: Reading) -> Verdict:
-        named, lost = self._items(reading.text)
+        named, lost = self._items(reading.body)
         wanted, got = set(meta["items"]), set(named)
         if not got:
             return Verdict(0.0, self._truth(reading), 0.0)
@@ -298,17 +317,17 @@ class Judge:
         return Verdict(follows, 2 * hits / len(got) - 1, hits / total, len(named) / total)
 
     def _label(self, meta: dict, reading: Reading) -> Verdict:
-        answer = reading.text.rstrip(".").strip()
+        answer = reading.body.rstrip(".").strip()
         if answer not in meta["labels"]:
             return Verdict(0.0, self._truth(reading), 0.0)
         return Verdict(1.0, 1.0 if answer == meta["label"] else -1.0, 1.0, 1.0)
 
     def _exact(self, meta: dict, reading: Reading) -> Verdict:
-        if reading.text in meta["answers"]:
+        if reading.body in meta["answers"]:
             return Verdict(1.0, 1.0, 1.0, 1.0)
-        best = max(_overlap(reading.text, answer) for answer in meta["answers"])
+        best = max(_overlap(reading.body, answer) for answer in meta["answers"])
         same_kind = any(
-            _shape(reading.text) & _shape(a) for a in meta["answers"]
+            _shape(reading.body) & _shape(a) for a in meta["answers"]
         )  # a number for a number, a list for a list, a sentence for a sentence
         if not same_kind:
             return Verdict(0.0, -1.0 if best else 0.0, 0.0)
@@ -341,9 +360,7 @@ class Judge:
             for name, roles in events
         )
         about = sum(hero in roles.values() for _, roles in events)
-        return Verdict(
-            (kept + changed) / 2, 1.0 if kept else -1.0, self._relevance(reading, about)
-        )
+        return Verdict((kept + changed) / 2, 1.0 if kept else -1.0, self._relevance(reading, about))
 
     def _summary(self, meta: dict, reading: Reading) -> Verdict:
         events = self._events(reading)
@@ -389,9 +406,7 @@ class Judge:
         # A story about the hero: events that touch the hero, or follow one that did.
         about = sum(hero in roles.values() for _, roles in events)
         coherent = 1.0 - 2.0 * min(1.0, len(state.contradictions) / 2)
-        return Verdict(
-            sum(met) / len(met), coherent, min(1.0, 1.5 * about / len(reading.clauses))
-        )
+        return Verdict(sum(met) / len(met), coherent, min(1.0, 1.5 * about / len(reading.clauses)))
 
     def _text_event(self, meta: dict, reading: Reading) -> Verdict:
         task = meta["task"]
@@ -504,12 +519,14 @@ def _overlap(text: str, answer: str) -> float:
 
 def _shape(text: str) -> set[str]:
     words = text.rstrip(".").split()
-    shape = set()
+    shape: set[str] = set()
+    if "?" in text:
+        return shape
     if "[" in words:
         shape.add("list")
     elif len(words) == 1 and (words[0].isdigit() or words[0] in lexicon.NUMBERS):
         shape.add("number")
-    elif "=" in words or "is" in words:
+    elif {"=", "is"} & set(words) and any(w.isdigit() or w in lexicon.NUMBERS for w in words):
         shape.add("sum")
     elif words and words[0] == "the" and len(words) >= 4:
         shape.add("sentence")

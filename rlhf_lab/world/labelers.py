@@ -8,6 +8,8 @@ labelers never ranked training data. Some training labelers like hedging.
 
 from __future__ import annotations
 
+import itertools
+import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,7 +32,7 @@ WEIGHTS = {
 GROUPS = ("train", "heldout")
 # Noise, set so that two labelers of a group agree on pairs of SFT samples as often as the paper's
 # (72.6 % training, 77.3 % held-out); measured by tests/world/test_labelers.py.
-NOISE = {"train": 1.1, "heldout": 0.8}
+NOISE = {"train": 0.88, "heldout": 0.6}
 SPREAD = 0.2  # log standard deviation of a labeler's weights around the mean
 HEDGE_LOVERS = 0.15  # share of training labelers who reward hedging
 TIE_STEP = 0.25  # utilities are rounded to this before ranking, so near-equals tie
@@ -99,3 +101,41 @@ def make_labelers(seed: int, group: str, *, evaluating: bool = False) -> tuple[L
                 weights[attribute] *= 1.5
         people.append(Labeler(f"{group}-{i:02d}", weights, NOISE[group]))
     return tuple(people)
+
+
+def agreement(
+    answers: Sequence[tuple[Prompt, Sequence[str]]],
+    judge: Callable[[Prompt, str], Attributes],
+    labelers: Sequence[Labeler],
+    *,
+    seed: int = 0,
+) -> float:
+    """Share of pairs of answers that two labelers, drawn anew for each prompt, order alike.
+
+    Pairs that either of them calls a tie are left out, and so are equal texts. NaN without pairs.
+
+    Args:
+        answers: prompts, each with two or more answers.
+        judge: measures an answer.
+        labelers: at least two.
+        seed: decides who judges and their noise.
+
+    Raises:
+        InputError: for fewer than two labelers.
+    """
+    if len(labelers) < 2:
+        raise InputError("labelers", len(labelers), "two or more", "pass a whole group")
+    alike = pairs = 0
+    for index, (prompt, texts) in enumerate(answers):
+        rng = random.Random(f"agreement:{seed}:{index}:{prompt.text}")
+        distinct = list(dict.fromkeys(texts))
+        if len(distinct) < 2:
+            continue
+        one, two = (
+            person.rank(prompt, distinct, judge, rng).ranks for person in rng.sample(labelers, 2)
+        )
+        for i, j in itertools.combinations(range(len(distinct)), 2):
+            if one[i] != one[j] and two[i] != two[j]:
+                pairs += 1
+                alike += (one[i] < one[j]) == (two[i] < two[j])
+    return alike / pairs if pairs else math.nan

@@ -219,7 +219,8 @@ def ask(k: Knowledge, rng: random.Random, unseen: bool) -> tuple[str, tuple[str,
     if kind.reverse_questions and rng.random() < 0.3 and not unseen:
         text = fill(rng.choice(kind.reverse_questions), relation, subject, value)
         if "{S}" not in text:
-            return text, (relation, subject), {
+            # One text for all subjects with this value, so the value decides its split.
+            return text, (relation, "of", value), {
                 "task": "reverse", "relation": relation, "value": value,
             }  # fmt: skip
     template = kind.held_out_question if unseen else rng.choice(kind.questions)

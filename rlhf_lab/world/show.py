@@ -110,11 +110,11 @@ def as_text(found: dict[str, Any]) -> str:
     lines += ["", "## The web, one document of each kind"]
     for document in found["documents"]:
         lines += ["", f"[{document['kind']}, {document['percent']} %]", document["text"]]
-    lines += ["", "## What people ask, with answers", "",
-              "Gold is the mean labeler's utility; attributes of value 0 are left out."]  # fmt: skip
+    lines += ["", "## What people ask, with answers", ""]
+    lines.append("Gold is the mean labeler's utility; attributes of value 0 are left out.")
     for prompt in found["prompts"]:
-        kind = f"{prompt['kind']}: {prompt['hard']}" if prompt["hard"] else prompt["kind"]
-        lines += ["", f"[{kind}, use case {prompt['percent']} %]", prompt["text"].rstrip("\n")]
+        kind = ": ".join(name for name in (prompt["kind"], prompt["hard"]) if name)
+        lines += ["", f"[{kind}, {prompt['percent']} %]", prompt["text"].rstrip()]
         for answer in prompt["answers"]:
             shown = {n: round(v, 2) for n, v in answer["attributes"].items() if v}
             attributes = " ".join(f"{name}={value:g}" for name, value in shown.items())

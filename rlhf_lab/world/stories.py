@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from rlhf_lab.world import lexicon
 from rlhf_lab.world.grammar import EVENTS, Clause, Phrase, indefinite, located, the
@@ -255,7 +255,7 @@ def tell(spec: StorySpec, rng: random.Random) -> list[str]:
     else:
         optional = len(events)
     if spec.length:
-        events = _fit(events, spec, optional, hero, other, rng)
+        events = _fit(events, replace(spec, mood=mood), optional, hero, other, rng)
     chosen = [*events, ending]
     connectors = ["one day", "there", "then", "after that", "soon", "later", "at last"]
     out = []

@@ -1,5 +1,6 @@
 """A stretch of Fernwick's web, written by several processes and read in order. No torch here:
-each process that is started imports this module."""
+each process that is started imports this module.
+"""
 
 from __future__ import annotations
 

@@ -1,0 +1,18 @@
+"""Run all benchmarks, or those named: ``python -m benchmarks versus_trl matmul_share scaling``."""
+
+from __future__ import annotations
+
+import sys
+
+from benchmarks import matmul_share, scaling, versus_trl
+
+BENCHMARKS = {"versus_trl": versus_trl, "matmul_share": matmul_share, "scaling": scaling}
+
+if __name__ == "__main__":
+    names = sys.argv[1:] or list(BENCHMARKS)
+    unknown = set(names) - set(BENCHMARKS)
+    if unknown:
+        sys.exit(f"unknown: {', '.join(sorted(unknown))}; there is {', '.join(BENCHMARKS)}")
+    for name in names:
+        print(f"{name}: {(BENCHMARKS[name].__doc__ or '').splitlines()[0]}", flush=True)
+        BENCHMARKS[name].run()

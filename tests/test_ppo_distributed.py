@@ -1,0 +1,127 @@
+"""Two gloo processes with half a batch each equal one process with the whole batch."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import socket
+from types import SimpleNamespace
+
+import pytest
+import torch
+from accelerate.state import AcceleratorState
+from safetensors.torch import load_file, save_file
+from transformers import GPT2Config, GPT2LMHeadModel
+
+from rlhf_lab.errors import InputError
+from rlhf_lab.models import ScalarModel
+from rlhf_lab.ppo import PPOConfig, PPOTrainer
+from rlhf_lab.runtime import read_metrics
+
+PAD, EOS, WORDS = 1, 0, 16
+TOKENIZER = SimpleNamespace(eos_token_id=EOS, pad_token_id=PAD, eos_token="<e>", pad_token="<p>")
+PROMPTS = [[7, 3, 9, 12], [8], [4, 4, 6], [3, 15], [5, 11], [9, 9], [13], [2, 2, 2, 2, 6]]
+
+
+def make(seed: int = 0) -> GPT2LMHeadModel:
+    torch.manual_seed(seed)
+    config = GPT2Config(
+        n_embd=16, n_layer=2, n_head=2, n_positions=16, vocab_size=WORDS,
+        bos_token_id=EOS, eos_token_id=EOS, pad_token_id=PAD,
+    )  # fmt: skip
+    return GPT2LMHeadModel(config).double().eval()
+
+
+def run(folder, name: str, **settings) -> PPOTrainer:
+    defaults = {
+        "steps": 3,
+        "batch_size": 8,
+        "minibatches": 2,
+        "inner_epochs": 2,
+        "max_response_length": 6,
+        "learning_rate": 3e-3,
+        "gamma": 0.4,
+        "ptx_ratio": 0.5,
+        "kl_controller": "adaptive",
+        "warmup_steps": 0,
+    }
+    trainer = PPOTrainer(
+        make(),
+        make(),
+        lambda p, r, m: ((r == 5) * m).sum(1).double(),
+        ScalarModel.from_policy(make(1), 0),
+        TOKENIZER,
+        PROMPTS,
+        torch.randint(2, WORDS, (10, 6), generator=torch.Generator().manual_seed(9)),
+        PPOConfig(**(defaults | settings)),
+        output_dir=folder / "run",
+        quiet=True,
+    )
+    trainer.train()
+    tensors = {f"policy.{n}": p.detach() for n, p in trainer.policy.transformer.named_parameters()}
+    tensors |= {f"value.{n}": p.detach() for n, p in trainer.value.named_parameters()}
+    save_file({n: t.contiguous() for n, t in tensors.items()}, folder / f"{name}.safetensors")
+    return trainer
+
+
+def join(rank: int, port: int) -> None:
+    os.environ |= {
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "WORLD_SIZE": "2",
+        "LOCAL_WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "ACCELERATE_USE_CPU": "true",
+    }
+    AcceleratorState._reset_state(reset_partial_state=True)  # inherited by the fork
+
+
+def process(rank: int, port: int, folder, settings) -> None:
+    join(rank, port)
+    trainer = run(folder, f"rank{rank}", **settings)
+    assert trainer.accelerator.num_processes == 2
+    torch.distributed.destroy_process_group()
+
+
+def refused(rank: int, port: int, folder) -> None:
+    join(rank, port)
+    with pytest.raises(InputError, match="minibatch_size"):
+        run(folder, f"rank{rank}", batch_size=6, minibatches=2, gamma=0.0)
+    torch.distributed.destroy_process_group()
+
+
+def two(target, *arguments) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    context = multiprocessing.get_context("fork")
+    children = [context.Process(target=target, args=(r, port, *arguments)) for r in range(2)]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join(timeout=120)
+    assert [child.exitcode for child in children] == [0, 0]
+
+
+@pytest.mark.parametrize("micro", [0, 1])
+def test_two_processes_equal_one(tmp_path, micro):
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    run(tmp_path / "one", "all", micro_batch_size=micro)
+    two(process, tmp_path / "two", {"micro_batch_size": micro})
+    one = load_file(tmp_path / "one" / "all.safetensors")
+    ranks = [load_file(tmp_path / "two" / f"rank{r}.safetensors") for r in range(2)]
+    for name, wanted in one.items():
+        assert torch.equal(ranks[0][name], ranks[1][name])
+        torch.testing.assert_close(ranks[0][name], wanted, rtol=0, atol=1e-9)
+    rows = [read_metrics(tmp_path / n / "run" / "metrics.jsonl") for n in ("one", "two")]
+    for a, b in zip(*rows, strict=True):
+        assert a.keys() == b.keys()
+        for name in a:
+            if not name.startswith("time/"):
+                assert b[name] == pytest.approx(a[name], rel=1e-6, abs=1e-9), name
+
+
+def test_a_minibatch_must_be_shared_out_evenly(tmp_path):
+    two(refused, tmp_path)
