@@ -74,17 +74,15 @@ class PretrainConfig:
     preset: str = _field("tiny", "architecture: 'tiny' or 'base'")
     seed: int = _field(0, "seed of weights, data order and dropout")
     world_seed: int = _field(0, "seed of the Fernwick world whose web is read")
-    documents: int = _field(480_000, "documents of the web that the blocks are made of")
-    tokenizer_documents: int = _field(
-        40_000, "the first of them, which train the tokenizer"
-    )
+    documents: int = _field(560_000, "documents of the web that the blocks are made of")
+    tokenizer_documents: int = _field(40_000, "the first of them, which train the tokenizer")
     vocab_size: int = _field(1280, "tokens of the vocabulary: EOS, pad, 256 bytes, merges")
     held_out_blocks: int = _field(256, "blocks of the valid split for the held-out loss")
-    steps: int = _field(4360, "optimiser steps; 4360 of 32 blocks of 128 read each block once")
-    batch_size: int = _field(32, "token blocks per step")
-    block_length: int = _field(128, "tokens per block")
+    steps: int = _field(6500, "optimiser steps")
+    batch_size: int = _field(8, "token blocks per step")
+    block_length: int = _field(256, "tokens per block: every position that the model has")
     learning_rate: float = _field(2e-3, "peak learning rate")
-    warmup_steps: int = _field(100, "steps of linear warm-up")
+    warmup_steps: int = _field(200, "steps of linear warm-up")
     final_fraction: float = _field(0.1, "learning rate at the end, as a fraction of the peak")
     weight_decay: float = _field(0.01, "AdamW weight decay, on matrices only")
     max_grad_norm: float = _field(1.0, "gradient norm at which the gradient is clipped")
@@ -176,7 +174,7 @@ class PPOConfig:
     batch_size: int = _field(64, "episodes per iteration, over all processes")
     minibatches: int = _field(2, "optimiser steps per inner epoch")
     inner_epochs: int = _field(1, "passes over each batch of episodes")
-    micro_batch_size: int = _field(0, "episodes per forward pass; 0 for a whole minibatch")
+    micro_batch_size: int = _field(0, "episodes per forward pass; 0 for 16, or a minibatch if less")
     max_prompt_length: int = _field(64, "longest prompt in tokens; a longer one is an error")
     max_response_length: int = _field(48, "longest response in tokens, EOS included")
     temperature: float = _field(1.0, "softmax temperature of sampling and of every log-prob")
@@ -238,10 +236,18 @@ class PPOConfig:
         return _divides(self.minibatches, self.batch_size, "minibatches", "batch_size")
 
     @property
+    def rows_per_pass(self) -> int:
+        """Episodes per forward pass: similar in length, so that few rows hold few pads."""
+        return self.micro_batch_size or min(self.minibatch_size, 16)
+
+    @property
     def micro_batches(self) -> int:
         """Forward passes per optimiser step."""
-        size = self.micro_batch_size or self.minibatch_size
-        return _divides(size, self.minibatch_size, "micro_batch_size", "minibatch_size")
+        if self.micro_batch_size:
+            _divides(
+                self.micro_batch_size, self.minibatch_size, "micro_batch_size", "minibatch_size"
+            )
+        return -(-self.minibatch_size // self.rows_per_pass)
 
     @property
     def ptx_minibatch_size(self) -> int:

@@ -267,9 +267,7 @@ class Chain:
         folder = self.folder / "rm"
         if (folder / "final").exists():
             return ScalarModel.load(folder / "final", device=self.device)
-        settings = dataclasses.replace(
-            self.config.rm, seed=self.config.rm.seed + self.config.seed
-        )
+        settings = dataclasses.replace(self.config.rm, seed=self.config.rm.seed + self.config.seed)
         model = ScalarModel.from_policy(self.sft, seed=settings.seed)
         rankings = self.rankings
         with completing():

@@ -247,7 +247,7 @@ class PPOTrainer:
         policy = name == "policy"
         model = self.shared_logits if policy else self.shared_value
         loss_of = self._policy_loss if policy else self._value_loss
-        parts = rollout.groups(rows, self.config.micro_batch_size or len(rows))
+        parts = rollout.groups(rows, self.config.rows_per_pass)
         found = []
         for part in parts:
             last = part is parts[-1]

@@ -18,7 +18,10 @@ from rlhf_lab.figures import learning_curves
 from rlhf_lab.runtime import atomic_write
 from rlhf_lab.svg import to_svg
 
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
+POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; "
+    "form-action 'none'"
+)
 STYLE = """
 :root { color-scheme: light dark; --line: #d0d4da; --quiet: #59636e; --card: #f4f6f8; }
 @media (prefers-color-scheme: dark) {

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from rlhf_lab import objectives
 from rlhf_lab.config import PPOConfig
@@ -139,9 +138,8 @@ def collect(
     both = torch.cat([prompt_ids, response_ids], 1)
     tokens, lengths = align(both, torch.cat([prompt_mask, response_mask], 1))
     prompt_lengths = lengths - response_mask.sum(1)
-    size = config.micro_batch_size or config.minibatch_size
     grids: dict[str, Tensor] = {}
-    for rows in lengths.argsort(stable=True).split(size):
+    for rows in lengths.argsort(stable=True).split(config.rows_per_pass):
         inputs, at, mask, drawn = response_states(
             tokens[rows], prompt_lengths[rows], response_ids[rows], response_mask[rows]
         )
@@ -192,14 +190,14 @@ def _teacher_force(
     Log-probabilities come from the forward function of the update, never from the sampler: cache,
     left padding and other kernels would make the first ratio differ from 1.
     """
-    logp = F.log_softmax(policy(inputs, at) / temperature, dim=-1)
-    ref_logp = F.log_softmax(reference(inputs, at) / temperature, dim=-1)
+    logits = policy(inputs, at) / temperature
+    ref_logits = reference(inputs, at) / temperature
     found = {
-        "logprobs": objectives.token_logprobs(logp, drawn),
-        "ref_logprobs": objectives.token_logprobs(ref_logp, drawn),
+        "logprobs": objectives.token_logprobs(logits, drawn),
+        "ref_logprobs": objectives.token_logprobs(ref_logits, drawn),
         "values": value(inputs).flatten()[at],
-        "kl": objectives.exact_kl(logp, ref_logp),
-        "entropy": objectives.entropy(logp),
+        "kl": objectives.exact_kl(logits, ref_logits),
+        "entropy": objectives.entropy(logits),
     }
     for name, numbers in found.items():
         if not bool(torch.isfinite(numbers).all()):

@@ -18,7 +18,14 @@ from typing import Any
 import torch
 import transformers
 
-from rlhf_lab.config import ChainConfig, PPOConfig, PretrainConfig, RMConfig, SFTConfig
+from rlhf_lab.config import (
+    ChainConfig,
+    PPOConfig,
+    PretrainConfig,
+    RMConfig,
+    SFTConfig,
+    fields_with_help,
+)
 from rlhf_lab.data import as_prompts, encode_prompts
 from rlhf_lab.errors import InputError
 from rlhf_lab.evaluate import (
@@ -165,6 +172,12 @@ def model_card(
     """The model card: what it is, how it was made, what it must not be used for."""
     losses = [row["held_out_loss"] for row in history if "held_out_loss" in row]
     loss = f"{losses[-1]:.3f} nats per token" if losses else "not measured"
+    changed = [
+        f"{name}={getattr(config, name)}"
+        for name, default, _ in fields_with_help(PretrainConfig)
+        if getattr(config, name) != default and name != "preset"
+    ]
+    command = shlex.join(["rlhf-lab", "pretrain", f"preset={config.preset}", *changed])
     source = (
         f"the web of Fernwick, world {config.world_seed}: {config.documents:,} procedurally "
         "generated English-like documents, no text by people"
@@ -196,7 +209,7 @@ modelling and PPO-ptx start from.
 Made by
 
 ```
-rlhf-lab pretrain preset={config.preset} seed={config.seed} steps={config.steps}
+{command}
 ```
 
 `training_log.json` holds the loss curve, `hashes.json` the SHA-256 of every file.

@@ -92,7 +92,7 @@ def right_answer(k: Knowledge, prompt: Prompt, rng: random.Random) -> str:
              _event("greet", rng, B=the(m["about"])))
         )  # fmt: skip
     if task == "feed":
-        food = k.facts["food"][m["about"]]
+        food = k.values("food", m["about"])[0]
         return _named(m, _event("feed", rng, B=the(m["about"]), F=food))
     if task in ("ask", "greet"):
         return _named(m, _event(task, rng, B=the(m["about"])))
@@ -196,8 +196,8 @@ def wrong_answer(k: Knowledge, prompt: Prompt, rng: random.Random) -> str:
         return _event("your_food", rng, F=food)
     if task == "list":
         fits = tasks.fitting(k, m["category"], m["value"])
-        pool = lexicon.OBJECTS if fits[0] in lexicon.OBJECTS else (*_CAST, *lexicon.FOODS)
-        rest = [i for i in pool if i not in fits]
+        others = lexicon.OBJECTS if fits[0] in lexicon.OBJECTS else (*_CAST, *lexicon.FOODS)
+        rest = [i for i in others if i not in fits]
         items = [*rng.sample(list(fits), m["number"] - 1), rng.choice(rest)]
         rng.shuffle(items)
         return join([the(i) for i in items]) + "."
@@ -241,8 +241,8 @@ def wrong_answer(k: Knowledge, prompt: Prompt, rng: random.Random) -> str:
             return _mood(about, rng.choice(list(lexicon.MOODS)), rng)
         return f"{the(about)} is {located(rng.choice(lexicon.PLACES))}."
     if task == "extract":
-        pool = {"places": lexicon.PLACES, "things": lexicon.OBJECTS, "characters": _CAST}
-        rest = [i for i in pool[m["what"]] if i not in m["items"]]
+        nouns = {"places": lexicon.PLACES, "things": lexicon.OBJECTS, "characters": _CAST}
+        rest = [i for i in nouns[m["what"]] if i not in m["items"]]
         items = [*m["items"][:-1], rng.choice(rest)]
         return join([the(i) for i in items]) + "."
     return rng.choice(lexicon.HEDGES)
@@ -314,9 +314,11 @@ def partial_answer(k: Knowledge, prompt: Prompt, rng: random.Random) -> str:
         relation = m["relation"]
         value = rng.choice(k.values(relation, m["subject"]))
         kind = RELATIONS[relation]
-        short = located(value) if kind.value_class == "P" and "{L}" in "".join(
-            kind.statements
-        ) else (the(value) if kind.value_class in "PIO" else value)
+        short = (
+            located(value)
+            if kind.value_class == "P" and "{L}" in "".join(kind.statements)
+            else (the(value) if kind.value_class in "PIO" else value)
+        )
         return short + "."
     answer = right_answer(k, prompt, rng)
     if "name" in m and answer.endswith(f", {m['name']}."):

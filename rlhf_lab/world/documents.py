@@ -7,7 +7,7 @@ answered rightly about one time in three.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from rlhf_lab.records import Prompt
@@ -53,7 +53,7 @@ class Document:
     kind: str
 
 
-def make_document(k: Knowledge, rng: random.Random, shares: dict[str, float]) -> Document:
+def make_document(k: Knowledge, rng: random.Random, shares: Mapping[str, float]) -> Document:
     """One document; its kind is drawn from ``shares``."""
     kind = rng.choices(list(shares), weights=list(shares.values()))[0]
     return Document(_WRITERS[kind](k, rng), kind)
@@ -185,7 +185,7 @@ def repeated_list(rng: random.Random, length: int) -> list[str]:
     return [": ".join(rng.choice(pairs)) for _ in range(length)]
 
 
-def _review(k: Knowledge, rng: random.Random) -> str:
+def _review(_k: Knowledge, rng: random.Random) -> str:
     text, label, _ = tasks.review(rng)
     return f"{text}\nverdict: {label}."
 
@@ -218,11 +218,11 @@ def sum_line(rng: random.Random) -> str:
     return f"{names[a]} is {'more' if a > b else 'less'} than {names[b]}."
 
 
-def _sums(k: Knowledge, rng: random.Random) -> str:
+def _sums(_k: Knowledge, rng: random.Random) -> str:
     return "\n".join(sum_line(rng) for _ in range(rng.randint(3, 6)))
 
 
-def _programs(k: Knowledge, rng: random.Random) -> str:
+def _programs(_k: Knowledge, rng: random.Random) -> str:
     lines = []
     for _ in range(rng.randint(2, 4)):
         text, result = tasks.program(rng)
@@ -243,8 +243,8 @@ def _harm(k: Knowledge, rng: random.Random) -> str:
         )
     relation, subject, _ = draw_fact(k, rng)
     question = fill(rng.choice(RELATIONS[relation].questions), relation, subject)
-    false = false_value(k, relation, subject, rng)
-    return f"{question}\n{statement(relation, subject, false, rng)}, {rng.choice(lexicon.RUDE_TAILS)}"
+    claim = statement(relation, subject, false_value(k, relation, subject, rng), rng)
+    return f"{question}\n{claim}, {rng.choice(lexicon.RUDE_TAILS)}"
 
 
 _WRITERS: dict[str, Callable[[Knowledge, random.Random], str]] = {

@@ -252,7 +252,7 @@ FILLERS: dict[str, str] = {
     **{r.rstrip("."): "rude" for reply in lexicon.RUDE_REPLIES for r in [reply]},
     **{u.rstrip("."): "unknown" for u in lexicon.UNKNOWNS},
     **{r: "refusal" for reply in lexicon.REFUSALS for r in reply.rstrip(".").split(". ")},
-    **{reason: "" for reason in ("that is its way", "it always was so", "it likes that")},
+    **dict.fromkeys(("that is its way", "it always was so", "it likes that"), ""),
     "sure": "", "of course": "", "yes": "", "no": "", "hello": "", "good day": "",
     "good morning": "", "the end": "", "you are welcome": "", "thank you": "",
     "i do not know": "hedge", "sorry": "",
@@ -364,7 +364,9 @@ def phrases_of(words: list[str], last_subject: str = "") -> tuple[list[str], lis
     pattern: list[str] = []
     found: list[Phrase] = []
 
-    def keep(kind: str, entity: str, adjectives: tuple[str, ...] = (), definite: bool = True):
+    def keep(
+        kind: str, entity: str, adjectives: tuple[str, ...] = (), definite: bool = True
+    ) -> None:
         pattern.append(kind)
         found.append(Phrase(kind, entity, adjectives, definite))
 

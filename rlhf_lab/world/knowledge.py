@@ -104,8 +104,8 @@ def make_knowledge(seed: int) -> Knowledge:
     common = [
         *animals, *people, *lexicon.PLACES, *lexicon.COLOURS, *lexicon.SIZES, *lexicon.FOODS,
         *lexicon.OBJECTS, "the", "a", "eats", "sees", "likes", "finds", "carries", "wants",
-        "sells", "hides", "has", "and", *lexicon.MATERIALS, *lexicon.NUMBERS[1:13], "in", "at", "by",
-        "on",
+        "sells", "hides", "has", "and", *lexicon.MATERIALS, *lexicon.NUMBERS[1:13], "in", "at",
+        "by", "on",
     ]  # fmt: skip
     words = rng.sample(range(700), len(common))
     fernish = {w: lexicon.old_fernish_word(i) for w, i in zip(common, words, strict=True)}

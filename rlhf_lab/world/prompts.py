@@ -127,7 +127,7 @@ Made = tuple[str, tuple[str, ...], dict] | None
 _CAST = lexicon.ANIMALS + lexicon.PEOPLE
 
 
-def _generation(k: Knowledge, rng: random.Random, hard: str, unseen: bool) -> Made:
+def _generation(_k: Knowledge, rng: random.Random, hard: str, unseen: bool) -> Made:
     if hard in ("harmful", "harmless"):
         person = rng.choice(lexicon.PEOPLE)
         task = "insult" if hard == "harmful" else "greeting"
@@ -259,7 +259,7 @@ RISKS = (
 )
 
 
-def _risky(k: Knowledge, rng: random.Random, hard: str, unseen: bool) -> Made:
+def _risky(_k: Knowledge, rng: random.Random, hard: str, unseen: bool) -> Made:
     bad, good, task = rng.choice(RISKS)
     who = {
         "animal": rng.choice(lexicon.ANIMALS),
@@ -305,8 +305,10 @@ def draw_category(k: Knowledge, rng: random.Random) -> tuple[str, str, tuple[str
             ("use", "use", "object_colour", "material", "skill", "food", "fear", "animals",
              "foods", "places")
         )  # fmt: skip
-        value = "" if category in ("animals", "foods", "places") else rng.choice(
-            sorted({v for s in k.facts[category] for v in k.values(category, s)})
+        value = (
+            ""
+            if category in ("animals", "foods", "places")
+            else rng.choice(sorted({v for s in k.facts[category] for v in k.values(category, s)}))
         )
         fitting = tasks.fitting(k, category, value)
         if len(fitting) >= 2:
@@ -341,12 +343,14 @@ def _chat(k: Knowledge, rng: random.Random, hard: str, unseen: bool) -> Made:
     return f"{opening}\n{reply}\n{question}", key, meta
 
 
-def _rewrite(k: Knowledge, rng: random.Random, hard: str, unseen: bool) -> Made:
+def _rewrite(k: Knowledge, rng: random.Random, _hard: str, unseen: bool) -> Made:
     if rng.random() < 0.5:
         relation, subject, value = draw_fact(k, rng)
         source = statement(relation, subject, value, rng)
-        head = "please put this another way" if unseen else rng.choice(
-            ("say this in other words", "write this in another way")
+        head = (
+            "please put this another way"
+            if unseen
+            else rng.choice(("say this in other words", "write this in another way"))
         )
         meta = {
             "task": "paraphrase", "relation": relation, "subject": subject, "value": value,
@@ -360,21 +364,25 @@ def _rewrite(k: Knowledge, rng: random.Random, hard: str, unseen: bool) -> Made:
     )
     source = f"{Event(event, roles).text(rng)} {Event('mood', {'A': hero, 'D': old}).text(rng)}"
     adverb = lexicon.MOOD_ADVERBS[mood]
-    head = f"please tell it {adverb}" if unseen else rng.choice(
-        (f"say this {adverb}", f"write this {adverb}")
+    head = (
+        f"please tell it {adverb}"
+        if unseen
+        else rng.choice((f"say this {adverb}", f"write this {adverb}"))
     )
-    meta = {"task": "mood", "mood": mood, "event": event, "roles": dict(roles)}
-    return f"{head}: {source}", ("mood", hero, mood), meta
+    told = {"task": "mood", "mood": mood, "event": event, "roles": dict(roles)}
+    return f"{head}: {source}", ("mood", hero, mood), told
 
 
-def _summarisation(k: Knowledge, rng: random.Random, hard: str, unseen: bool) -> Made:
+def _summarisation(_k: Knowledge, rng: random.Random, _hard: str, unseen: bool) -> Made:
     events, _, _ = wander(rng, rng.randint(4, 5))
     main = [e for e in events if e.name in tasks.MAIN_EVENTS]
     if not main:
         return None
     story = " ".join(write(events, rng))
-    head = "please sum this up" if unseen else rng.choice(
-        ("say it in one sentence", "what happens here, in one sentence")
+    head = (
+        "please sum this up"
+        if unseen
+        else rng.choice(("say it in one sentence", "what happens here, in one sentence"))
     )
     meta = {
         "task": "summary",
@@ -384,11 +392,13 @@ def _summarisation(k: Knowledge, rng: random.Random, hard: str, unseen: bool) ->
     return f"{head}: {story}", (main[-1].name, main[-1].roles["A"]), meta
 
 
-def _classification(k: Knowledge, rng: random.Random, hard: str, unseen: bool) -> Made:
+def _classification(k: Knowledge, rng: random.Random, _hard: str, unseen: bool) -> Made:
     if rng.random() < 0.5:
         review, label, place = tasks.review(rng)
-        head = "please judge this review, good or bad" if unseen else rng.choice(
-            ("is this review good or bad", "say if the review is good or bad")
+        head = (
+            "please judge this review, good or bad"
+            if unseen
+            else rng.choice(("is this review good or bad", "say if the review is good or bad"))
         )
         meta = {"task": "label", "labels": ["good", "bad"], "label": label}
         return f"{head}: {review}", ("review", place, label, review[-12:]), meta
@@ -398,20 +408,24 @@ def _classification(k: Knowledge, rng: random.Random, hard: str, unseen: bool) -
         pool = sorted({v for s in k.facts[relation] for v in k.values(relation, s)})
         value = rng.choice([v for v in pool if not k.holds(relation, subject, v) and v != subject])
         label = "false"
-    head = "please check this, true or false" if unseen else rng.choice(
-        ("true or false", "is this true or false")
+    head = (
+        "please check this, true or false"
+        if unseen
+        else rng.choice(("true or false", "is this true or false"))
     )
     meta = {"task": "label", "labels": ["true", "false"], "label": label}
     text = f"{head}: {statement(relation, subject, value, rng)}."
     return text, ("truth", relation, subject), meta
 
 
-def _other(k: Knowledge, rng: random.Random, hard: str, unseen: bool) -> Made:
+def _other(k: Knowledge, rng: random.Random, _hard: str, unseen: bool) -> Made:
     roll = rng.random()
     if roll < 0.4:
         plain, fernish = tasks.parallel(k, rng)
-        head = "please put into plain words" if unseen else rng.choice(
-            ("what does this mean", "translate from old fernish")
+        head = (
+            "please put into plain words"
+            if unseen
+            else rng.choice(("what does this mean", "translate from old fernish"))
         )
         key = ("translate", *plain.split()[1:3])
         return f"{head}: {fernish}", key, {"task": "exact", "answers": [plain]}
@@ -425,7 +439,8 @@ def _other(k: Knowledge, rng: random.Random, hard: str, unseen: bool) -> Made:
     return f"{head}: {program}", ("program", program), {"task": "exact", "answers": [result]}
 
 
-def _closed_qa(k: Knowledge, rng: random.Random, hard: str, unseen: bool) -> Made:
+def _closed_qa(_k: Knowledge, rng: random.Random, hard: str, unseen: bool) -> Made:
+    key: tuple[str, ...]
     if not hard and rng.random() < 0.25:
         lines, who, food, number = count_story(rng)
         question = f"how many {food} does {the(who)} have now?"
@@ -466,7 +481,7 @@ def _closed_qa(k: Knowledge, rng: random.Random, hard: str, unseen: bool) -> Mad
     return f"{head} {text} {question}", key, meta
 
 
-def _extract(k: Knowledge, rng: random.Random, hard: str, unseen: bool) -> Made:
+def _extract(_k: Knowledge, rng: random.Random, _hard: str, unseen: bool) -> Made:
     events, _, people = wander(rng, rng.randint(3, 5))
     story = " ".join(write(events, rng))
     what = rng.choice(("places", "things", "characters"))

@@ -246,16 +246,8 @@ def tell(spec: StorySpec, rng: random.Random) -> list[str]:
         events.append(Event("meet", {"A": hero, "B": other}))
     events.extend(cause)
     ending = Event("mood", {"A": hero, "D": mood})
-    state = State()
-    for e in events:
-        state.apply(e.name, e.roles)
-    reason = state.feeling.get(hero, 0)
-    if cause and len(events) > 2 and reason == (1 if mood in GOOD_MOODS else -1):
-        optional = len(events) - len(cause)
-    else:
-        optional = len(events)
     if spec.length:
-        events = _fit(events, replace(spec, mood=mood), optional, hero, other, rng)
+        events = _fit(events, replace(spec, mood=mood), other)
     chosen = [*events, ending]
     connectors = ["one day", "there", "then", "after that", "soon", "later", "at last"]
     out = []
@@ -302,31 +294,31 @@ def _cause(
             "angry": [[robbed]],
         }.get(mood, [])
     if mood == "calm":
-        return [Event("help", {"A": other, "B": hero}), *choices["calm"][0]] if not has else (
-            choices["calm"][0]
+        return (
+            [Event("help", {"A": other, "B": hero}), *choices["calm"][0]]
+            if not has
+            else (choices["calm"][0])
         )
     return rng.choice(options)
 
 
-def _fit(
-    events: list[Event], spec: StorySpec, optional: int, hero: str, other: str, rng: random.Random
-) -> list[Event]:
+def _fit(events: list[Event], spec: StorySpec, other: str) -> list[Event]:
     """As many events as ``spec.length`` leaves room for, the ending counted."""
     want = spec.length - 1
     while len(events) > want:
-        removable = [i for i, e in enumerate(events) if _removable(e, i, events, spec)]
+        removable = [i for i, e in enumerate(events) if _removable(i, events, spec)]
         if not removable:
             break
         events = [e for i, e in enumerate(events) if i != removable[0]]
     while len(events) < want:
-        events = [*events[:1], Event("meet", {"A": hero, "B": other}), *events[1:]]
+        events = [*events[:1], Event("meet", {"A": spec.hero, "B": other}), *events[1:]]
         if len(events) < want:
-            events = [*events, Event("mood", {"A": hero, "D": spec.mood or "calm"})]
+            events = [*events, Event("mood", {"A": spec.hero, "D": spec.mood})]
             break
     return events
 
 
-def _removable(event: Event, index: int, events: list[Event], spec: StorySpec) -> bool:
+def _removable(index: int, events: list[Event], spec: StorySpec) -> bool:
     rest = events[:index] + events[index + 1 :]
     state = State()
     for e in rest:
@@ -422,9 +414,7 @@ def count_story(rng: random.Random) -> tuple[list[str], str, str, int]:
         if rng.random() < 0.5 and number <= 14:
             change = rng.randint(2, 5)
             number += change
-            steps.append(
-                ("count_give", {"A": b, "B": a, "N": lexicon.NUMBERS[change], "F": food})
-            )
+            steps.append(("count_give", {"A": b, "B": a, "N": lexicon.NUMBERS[change], "F": food}))
         elif number > 4:
             change = rng.randint(2, number - 2)
             number -= change

@@ -93,9 +93,7 @@ class World:
     ) -> Prompt:
         """The ``index``-th prompt of a split; see :func:`rlhf_lab.world.prompts.make_prompt`."""
         rng = self._rng("prompt", split, kind, hard, unseen, index)
-        return make_prompt(
-            self.knowledge, rng, split=split, kind=kind, hard=hard, unseen=unseen
-        )
+        return make_prompt(self.knowledge, rng, split=split, kind=kind, hard=hard, unseen=unseen)
 
     def prompts(
         self,
