@@ -10,6 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
+
+# Some tests fork, and a child that inherits the locks of torch's OpenMP threads may wait for ever.
+torch.set_num_threads(1)
 
 ROOT = Path(__file__).parent.parent
 
