@@ -337,8 +337,3 @@ class Chain:
 def seeded(config: ChainConfig, seed: int) -> ChainConfig:
     """The same chain with another seed for every stage."""
     return dataclasses.replace(config, seed=seed)
-
-
-def device_of(model: nn.Module) -> torch.device:
-    """Where a model's weights are."""
-    return next(model.parameters()).device
