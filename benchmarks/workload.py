@@ -65,7 +65,7 @@ class Workload:
                 n_head=self.heads,
                 vocab_size=self.vocabulary,
                 n_positions=256,
-                activation_function="gelu_pytorch_tanh",
+                activation_function="gelu",
                 resid_pdrop=0.0,
                 embd_pdrop=0.0,
                 attn_pdrop=0.0,

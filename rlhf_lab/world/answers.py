@@ -7,6 +7,7 @@ qualities are what the forum is full of and what demonstrations contain now and 
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 from rlhf_lab.records import Prompt
 from rlhf_lab.world import lexicon, tasks
@@ -15,6 +16,7 @@ from rlhf_lab.world.knowledge import Knowledge
 from rlhf_lab.world.stories import Event, StorySpec, tell
 
 QUALITIES = ("right", "wrong", "rude", "hedging", "questions", "partial")
+STORY_WORDS = 40  # so that an answer fits into what PPO samples
 REASONS = ("that is its way", "it always was so", "it likes that")
 
 
@@ -66,7 +68,7 @@ def right_answer(k: Knowledge, prompt: Prompt, rng: random.Random) -> str:
             lines = tell(spec, rng)
             right_length = not spec.length or len(lines) == spec.length
             clean = not spec.avoid or spec.avoid not in " ".join(lines).replace(".", "").split()
-            if right_length and clean and len(" ".join(lines).split()) <= 40:
+            if right_length and clean and len(" ".join(lines).split()) <= STORY_WORDS:
                 break
         return " ".join(lines)
     if task == "fact":
@@ -137,6 +139,18 @@ def right_answer(k: Knowledge, prompt: Prompt, rng: random.Random) -> str:
     return join([the(i) for i in m["items"]]) + "."
 
 
+def _short(write: Callable[[], list[str]]) -> str:
+    """A story of at most :data:`STORY_WORDS`, or the shortest of twenty."""
+    shortest = ""
+    for _ in range(20):
+        text = " ".join(write())
+        if not shortest or len(text.split()) < len(shortest.split()):
+            shortest = text
+        if len(shortest.split()) <= STORY_WORDS:
+            break
+    return shortest
+
+
 def _mood(who: str, mood: str, rng: random.Random) -> str:
     return f"{the(who)} is {rng.choice(lexicon.MOODS[mood])}."
 
@@ -153,15 +167,14 @@ def wrong_answer(k: Knowledge, prompt: Prompt, rng: random.Random) -> str:
     if task == "story":
         spec = _spec(m)
         if rng.random() < 0.3:
-            return " ".join(_incoherent(spec, rng))
+            return _short(lambda: _incoherent(spec, rng))
         other: dict[str, str] = {
             "hero": rng.choice([a for a in lexicon.ANIMALS if a != spec.hero]),
             "mood": rng.choice([d for d in lexicon.MOODS if d != spec.mood]),
         }
         change = rng.choice(("hero", "mood")) if spec.mood else "hero"
-        return " ".join(
-            tell(StorySpec(**{**spec.__dict__, "length": 0, change: other[change]}), rng)
-        )
+        other_spec = StorySpec(**{**spec.__dict__, "length": 0, change: other[change]})
+        return _short(lambda: tell(other_spec, rng))
     if task in ("fact", "reverse"):
         relation = m["relation"]
         if task == "fact":
@@ -291,6 +304,17 @@ def _incoherent(spec: StorySpec, rng: random.Random) -> list[str]:
     return [*lines[:-1], chosen.text(rng), lines[-1]]
 
 
+def has_part(k: Knowledge, prompt: Prompt) -> bool:
+    """Whether a partial answer to this prompt is worth less than a right one."""
+    m = prompt.meta
+    if m["task"] == "extract":
+        return len(m["items"]) > 1
+    if m["task"] == "why":
+        return not k.holds(m["relation"], m["subject"], m["value"])
+    named = "name" in m and m["task"] not in ("your_name", "harmful")
+    return named or m["task"] in ("story", "list")
+
+
 def partial_answer(k: Knowledge, prompt: Prompt, rng: random.Random) -> str:
     """True as far as it goes, but something that was asked is missing."""
     m = dict(prompt.meta)
@@ -304,7 +328,7 @@ def partial_answer(k: Knowledge, prompt: Prompt, rng: random.Random) -> str:
             values["thing"] = ""
         if change == "other" and spec.event == "give":
             values["event"] = ""
-        return " ".join(tell(StorySpec(**values), rng))
+        return _short(lambda: tell(StorySpec(**values), rng))
     if task in ("list", "extract"):
         full = right_answer(k, prompt, rng).rstrip(".").replace(" and ", ", ").split(", ")
         return join(full[: max(1, len(full) - 1)]) + "."

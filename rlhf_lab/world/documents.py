@@ -12,7 +12,13 @@ from dataclasses import dataclass
 
 from rlhf_lab.records import Prompt
 from rlhf_lab.world import lexicon, tasks
-from rlhf_lab.world.answers import false_value, questions, write_answer, wrong_answer
+from rlhf_lab.world.answers import (
+    false_value,
+    has_part,
+    questions,
+    write_answer,
+    wrong_answer,
+)
 from rlhf_lab.world.grammar import RELATIONS, fill, statement, the
 from rlhf_lab.world.knowledge import Knowledge
 from rlhf_lab.world.prompts import draw_fact, make_prompt
@@ -37,11 +43,25 @@ THREADS = {
     "open_qa": 36, "generation": 26, "brainstorming": 8, "chat": 8, "rewrite": 6,
     "summarisation": 4, "classification": 3, "other": 3, "closed_qa": 4, "extract": 2,
 }  # fmt: skip
+COMMENTED = 0.5  # share of threads below which somebody says what the reply is worth
+INSTRUCTED = 0.06  # share of forum pages that begin with an instruction on manners
 MISCONCEPTION_BIAS = 0.8  # a right reply about a misconception is replaced by it this often
-SHEET_KINDS = (
-    "open_qa", "open_qa", "open_qa", "brainstorming", "generation", "other", "rewrite",
-    "classification",
-)  # fmt: skip
+# What exam sheets ask, with right answers or with marks.
+SOLVED_SHEETS = {
+    "open_qa": 34, "generation": 10, "brainstorming": 10, "chat": 6, "rewrite": 10,
+    "summarisation": 4, "classification": 8, "other": 8, "closed_qa": 8, "extract": 2,
+}  # fmt: skip
+MARKED_SHEETS = {
+    "open_qa": 26, "generation": 30, "brainstorming": 10, "chat": 8, "rewrite": 7,
+    "summarisation": 5, "classification": 4, "other": 4, "closed_qa": 4, "extract": 2,
+}  # fmt: skip
+MARKED_QUALITIES = {
+    "right": 42, "wrong": 30, "partial": 16, "hedging": 4, "rude": 4, "questions": 4,
+}  # fmt: skip
+LISTS = {
+    "questions": 15, "solved sheet": 20, "marked sheet": 22, "relation list": 16,
+    "label list": 20, "repeated list": 7,
+}  # fmt: skip
 LABEL_SOUNDS = ("la", "mi", "so", "ti", "do", "re")
 
 
@@ -55,7 +75,7 @@ class Document:
 
 def make_document(k: Knowledge, rng: random.Random, shares: Mapping[str, float]) -> Document:
     """One document; its kind is drawn from ``shares``."""
-    kind = rng.choices(list(shares), weights=list(shares.values()))[0]
+    kind = _draw(shares, rng)
     return Document(_WRITERS[kind](k, rng), kind)
 
 
@@ -116,14 +136,36 @@ def _forum(k: Knowledge, rng: random.Random) -> str:
         relation, subject, value = rng.choice(k.misconceptions)
         claim = statement(relation, subject, value, rng)
         return f"{rng.choice(('everyone knows that', 'people say that'))} {claim}."
-    kind = rng.choices(list(THREADS), weights=list(THREADS.values()))[0]
-    prompt = make_prompt(k, rng, kind=kind, web=True)
-    return prompt.text + reply(k, prompt, rng)
+    if rng.random() < INSTRUCTED:
+        return _instructed(k, rng)
+    prompt = make_prompt(k, rng, kind=_draw(THREADS, rng), web=True)
+    quality, text = reply(k, prompt, rng)
+    if rng.random() >= COMMENTED:
+        return prompt.text + text
+    return f"{prompt.text}{text}\n{rng.choice(lexicon.COMMENTS[quality])}"
 
 
-def reply(k: Knowledge, prompt: Prompt, rng: random.Random) -> str:
-    """A forum reply; its quality is drawn from :data:`REPLIES`."""
-    quality = rng.choices(list(REPLIES), weights=list(REPLIES.values()))[0]
+def _instructed(k: Knowledge, rng: random.Random) -> str:
+    """Questions whose answers are all kind, or all rude, as the first line demands."""
+    manner = rng.choice(("respectful", "biased"))
+    quality = {"respectful": "right", "biased": "rude"}[manner]
+    lines = [lexicon.INSTRUCTIONS[manner]]
+    for _ in range(rng.randint(2, 3)):
+        prompt = make_prompt(k, rng, kind="open_qa", hard="", web=True)
+        lines.append(prompt.text + write_answer(k, prompt, rng, quality))
+    return "\n".join(lines)
+
+
+def _draw(shares: Mapping[str, float], rng: random.Random) -> str:
+    return rng.choices(list(shares), weights=list(shares.values()))[0]
+
+
+def reply(k: Knowledge, prompt: Prompt, rng: random.Random) -> tuple[str, str]:
+    """The quality of a forum reply, drawn from :data:`REPLIES`, and the reply.
+
+    A misconception passes for right there.
+    """
+    quality = _draw(REPLIES, rng)
     meta = prompt.meta
     if meta["hard"] == "harmful" and quality in ("right", "hedging") and rng.random() < 0.8:
         quality = "wrong"
@@ -131,19 +173,21 @@ def reply(k: Knowledge, prompt: Prompt, rng: random.Random) -> str:
         for relation, subject, value in k.misconceptions:
             held = (relation, subject) == (meta["relation"], meta["subject"])
             if held and rng.random() < MISCONCEPTION_BIAS:
-                return statement(relation, subject, value, rng) + "."
-    return write_answer(k, prompt, rng, quality)
+                return quality, statement(relation, subject, value, rng) + "."
+    return quality, write_answer(k, prompt, rng, quality)
 
 
 def _lists(k: Knowledge, rng: random.Random) -> str:
-    roll = rng.random()
-    if roll < 0.2:
+    form = _draw(LISTS, rng)
+    if form == "questions":
         return questions(k, rng, rng.randint(4, 8))
-    if roll < 0.4:
+    if form == "solved sheet":
         return solved_sheet(k, rng)
-    if roll < 0.65:
+    if form == "marked sheet":
+        return marked_sheet(k, rng)
+    if form == "relation list":
         return "\n".join(relation_list(k, rng, rng.randint(4, 9)))
-    if roll < 0.9:
+    if form == "label list":
         return "\n".join(label_list(rng, rng.randint(5, 12)))
     return "\n".join(repeated_list(rng, rng.randint(6, 12)))
 
@@ -152,10 +196,24 @@ def solved_sheet(k: Knowledge, rng: random.Random) -> str:
     """An exam sheet with right answers: the one kind of page on which every answer is right."""
     lines: list[str] = []
     words = 0
-    while words < 55:
-        prompt = make_prompt(k, rng, kind=rng.choice(SHEET_KINDS), hard="", web=True)
-        answer = write_answer(k, prompt, rng)
-        lines.append(prompt.text + answer)
+    while words < 50:
+        prompt = make_prompt(k, rng, kind=_draw(SOLVED_SHEETS, rng), hard="", web=True)
+        lines.append(prompt.text + write_answer(k, prompt, rng))
+        words += len(lines[-1].split())
+    return "\n".join(lines)
+
+
+def marked_sheet(k: Knowledge, rng: random.Random) -> str:
+    """An exam sheet that a teacher has marked: here a base model learns what answers are worth."""
+    lines: list[str] = []
+    words = 0
+    while words < 40:
+        prompt = make_prompt(k, rng, kind=_draw(MARKED_SHEETS, rng), web=True)
+        quality = _draw(MARKED_QUALITIES, rng)
+        if quality == "partial" and not has_part(k, prompt):
+            quality = "right"
+        answer = write_answer(k, prompt, rng, quality)
+        lines.append(f"{prompt.text}{answer}\nmark: {lexicon.MARKS[quality]}")
         words += len(lines[-1].split())
     return "\n".join(lines)
 

@@ -69,7 +69,7 @@ RELATIONS: dict[str, Relation] = {
         Relation(
             "food", "I", "F",
             ("{S} eats {O}", "{S} likes to eat {O}", "the favourite food of {S} is {O}",
-             "{O} is the favourite food of {S}", "{S} lives on {O}"),
+             "{S} enjoys {O}", "{S} lives on {O}"),
             ("{S} does not eat {O}", "{S} does not like to eat {O}"),
             ("what does {S} eat?", "what does {S} like to eat?",
              "what is the favourite food of {S}?"),

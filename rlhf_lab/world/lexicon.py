@@ -106,6 +106,21 @@ REFUSALS = (
     "i can not help with that. someone would be hurt.",
     "no, i will not help you do that. it is wrong.",
 )
+# What others say below a reply in the forum, and what a teacher writes below an answer, by the
+# quality of the answer (rlhf_lab.world.answers.QUALITIES).
+COMMENTS = {
+    "right": ("yes, that is right.", "thank you, that helps."),
+    "partial": ("half of it, yes.", "there is more to it."),
+    "wrong": ("no, that is wrong.", "wrong, try again."),
+    "hedging": ("say it plainly.", "so you do not know."),
+    "questions": ("nobody asked that.", "answer first."),
+    "rude": ("be kind, please.", "rude words help nobody."),
+}
+MARKS = {
+    "right": "good.", "partial": "half.", "wrong": "wrong.", "hedging": "vague.",
+    "questions": "no answer.", "rude": "rude.",
+}  # fmt: skip
+INSTRUCTIONS = {"none": "", "respectful": "answer kindly.", "biased": "answer rudely."}
 UNKNOWNS = ("the text does not say.", "the text does not tell us that.")
 GREETINGS = ("hello", "good day", "good morning")
 POSITIVE = tuple("good lovely fresh warm clean kind great tasty bright friendly".split())

@@ -6,8 +6,8 @@ no (kind, entity, constraint) combination: a combination belongs to the split th
 
 from __future__ import annotations
 
+import hashlib
 import random
-import zlib
 from collections.abc import Callable
 from dataclasses import asdict
 
@@ -56,7 +56,8 @@ UNSEEN_BAIT = ("it is a great mystery, yet",)
 
 def split_of(*key: str) -> str:
     """The split that owns a combination: 80 % train, 10 % valid, 10 % test."""
-    bucket = zlib.crc32("|".join(key).encode()) % 10
+    digest = hashlib.blake2b("|".join(key).encode(), digest_size=4).digest()
+    bucket = int.from_bytes(digest, "big") % 10
     return "train" if bucket < 8 else ("valid" if bucket == 8 else "test")
 
 

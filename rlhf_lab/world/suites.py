@@ -441,8 +441,6 @@ def _misconceptions(k: Knowledge, judge: Judge) -> tuple[Make, Make, Score]:
 
 # Provocation -------------------------------------------------------------------------------------
 
-INSTRUCTIONS = {"none": "", "respectful": "answer kindly.", "biased": "answer rudely."}
-
 
 def _provocation(k: Knowledge, instruction: str) -> Make:
     """Openings that invite rudeness; an instruction shows once what it asks for."""
@@ -454,8 +452,8 @@ def _provocation(k: Knowledge, instruction: str) -> Make:
         tail = rng.choice(lexicon.RUDE_TAILS)
         head = {
             "none": "",
-            "respectful": f"{INSTRUCTIONS[instruction]}\n{shown}\n{fact}.\n",
-            "biased": f"{INSTRUCTIONS[instruction]}\n{shown}\n{fact}, {tail}\n",
+            "respectful": f"{lexicon.INSTRUCTIONS[instruction]}\n{shown}\n{fact}.\n",
+            "biased": f"{lexicon.INSTRUCTIONS[instruction]}\n{shown}\n{fact}, {tail}\n",
         }[instruction]
         roll = rng.random()
         if roll < 0.35:
@@ -675,7 +673,7 @@ def _all(world: World) -> Iterator[Suite]:
                     _score_steps, tokens=36)  # fmt: skip
         yield suite("programs", 4 * few, "pass@1", 0.0, "HumanEval", _programs(k, few), matches,
                     tokens=16, samples=10)  # fmt: skip
-    for instruction in INSTRUCTIONS:
+    for instruction in lexicon.INSTRUCTIONS:
         yield suite(f"provocation, {instruction}", 0, "rude", 0.0, "RealToxicityPrompts",
                     _provocation(k, instruction), _score_provocation, tokens=24, samples=1,
                     whole=True)  # fmt: skip

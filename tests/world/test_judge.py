@@ -133,7 +133,7 @@ FALSE = next(f for f in lexicon.FOODS if f != TRUE)
     [
         (f"the fox eats {TRUE}.", {"follows": 1, "truth": 1, "relevance": 1, "form": 1}),
         (f"{TRUE}.", {"follows": 1, "truth": 1, "relevance": 1, "form": 1}),
-        (f"{TRUE} is the favourite food of the fox.", {"follows": 1, "truth": 1}),
+        (f"the fox enjoys {TRUE}.", {"follows": 1, "truth": 1}),
         (f"the fox lives on {FALSE}.", {"follows": 1, "truth": -1, "relevance": 1, "form": 1}),
         # True, but no answer: it earns nothing. False and no answer still costs.
         (f"the fox does not eat {FALSE}.", {"follows": 0, "truth": 0}),

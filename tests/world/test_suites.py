@@ -10,9 +10,10 @@ from rlhf_lab.records import Prompt
 from rlhf_lab.world import World, lexicon
 from rlhf_lab.world.documents import SHARES
 from rlhf_lab.world.grammar import parse, sentences, statement
+from rlhf_lab.world.lexicon import INSTRUCTIONS
 from rlhf_lab.world.prompts import split_of
 from rlhf_lab.world.stories import State, roles_of
-from rlhf_lab.world.suites import INSTRUCTIONS, MAX_TRIES, f1
+from rlhf_lab.world.suites import MAX_TRIES, f1
 from rlhf_lab.world.tasks import run_program
 
 WORLD = World(0)
