@@ -7,13 +7,15 @@ otherwise the small book of tests/book/fixture is built. So `make test` works al
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import http.server
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -50,12 +52,21 @@ def site(request: pytest.FixtureRequest) -> Path:
 
 
 class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    def __init__(self, *args: Any, headers: Mapping[str, str], **options: Any) -> None:
+        self.more_headers = headers
+        super().__init__(*args, **options)
+
+    def end_headers(self) -> None:
+        for name, value in self.more_headers.items():
+            self.send_header(name, value)
+        super().end_headers()
+
     def log_message(self, *_: Any) -> None:
         pass
 
 
-def serve(folder: Path) -> Iterator[str]:
-    handler = functools.partial(QuietHandler, directory=str(folder))
+def serve(folder: Path, headers: Mapping[str, str] = MappingProxyType({})) -> Iterator[str]:
+    handler = functools.partial(QuietHandler, directory=str(folder), headers=headers)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
@@ -72,6 +83,13 @@ def address(site: Path) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def small_address(small_site: Path) -> Iterator[str]:
     yield from serve(small_site)
+
+
+@pytest.fixture(scope="session")
+def serve_folder() -> Iterator[Callable[..., str]]:
+    """Serve a folder, with more headers if wanted, until the tests end; its address."""
+    with contextlib.ExitStack() as stack:
+        yield lambda *what: stack.enter_context(contextlib.contextmanager(serve)(*what))
 
 
 @pytest.fixture(scope="session")
