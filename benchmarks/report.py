@@ -13,7 +13,8 @@ from typing import Any
 from scipy import stats
 
 from benchmarks.workload import Workload
-from rlhf_lab.runtime import atomic_write, manifest
+from rlhf_lab.files import atomic_write
+from rlhf_lab.provenance import manifest
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -11,15 +11,28 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from rlhf_lab import __version__
+from rlhf_lab.cli_options import (
+    AsJson,
+    Count,
+    Data,
+    Device,
+    Model,
+    OutputDir,
+    Quiet,
+    Settings,
+    ShownWorld,
+    Start,
+    Threads,
+    Training,
+    WorldSeed,
+    grouped,
+)
 from rlhf_lab.errors import DivergenceError, InputError
-
-if TYPE_CHECKING:
-    from rlhf_lab.stages import Run
 
 # typer 0.26 and later carry their own click, older ones use click's: this is the class of either.
 USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
@@ -34,41 +47,8 @@ app = typer.Typer(
 world_app = typer.Typer(help="Look into Fernwick, the microworld.")
 app.add_typer(world_app, name="world")
 
-Overrides = Annotated[
-    list[str] | None, typer.Argument(help="Settings as name=value, for example beta=0.1.")
-]
-Option = Annotated[list[str] | None, typer.Option("-o", help="Another setting, name=value.")]
-ConfigFile = Annotated[Path | None, typer.Option("--config", help="YAML file of settings.")]
-Model = Annotated[str, typer.Option(help="Preset (tiny, base), hub id, local folder or GGUF file.")]
-Start = Annotated[str, typer.Option(help="The SFT policy that it starts from.")]
-Data = Annotated[
-    Path | None,
-    typer.Option(help="Your records (JSON lines, or a datasets folder) in place of Fernwick's."),
-]
-Count = Annotated[int | None, typer.Option(help="Records taken from Fernwick.")]
-WorldSeed = Annotated[int, typer.Option(help="Which Fernwick; shipped models know world 0.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
-OutputDir = Annotated[Path | None, typer.Option(help="Where results go.", show_default="runs/…")]
-Resume = Annotated[
-    bool, typer.Option("--resume/--no-resume", help="Go on from the newest checkpoint there.")
-]
-Tracker = Annotated[
-    list[str] | None, typer.Option(help="Another tracker, such as tensorboard or wandb.")
-]
-Threads = Annotated[int, typer.Option(help="Cores to use; 0: as torch decides.")]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, nothing else.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No settings and no progress bar.")]
-
 
 # --- what every command does ------------------------------------------------------------------
-
-
-def _config(
-    kind: type, path: Path | None, overrides: Sequence[str] | None, options: Sequence[str] | None
-) -> Any:
-    from rlhf_lab.config import load
-
-    return load(kind, path, [*(overrides or ()), *(options or ())])
 
 
 def _begin(config: Any, quiet: bool, threads: int = 0) -> None:
@@ -112,85 +92,56 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and value != value else value
 
 
-def _run(
-    stage: str, model: str, device: str, data: Path | None, count: int | None, world_seed: int,
-    output_dir: Path | None, resume: bool, trackers: Sequence[str] | None, quiet: bool,
-) -> Run:  # fmt: skip
-    from rlhf_lab.stages import Run
-
-    folder = output_dir or Path("runs") / stage
-    return Run(folder, model, device, data, count, world_seed, resume, tuple(trackers or ()), quiet)
-
-
 # --- stages -----------------------------------------------------------------------------------
 
 
 @app.command()
+@grouped
 def pretrain(
-    overrides: Overrides = None,
-    option: Option = None,
-    config_file: ConfigFile = None,
+    settings: Settings,
+    *,
     preset: Annotated[str | None, typer.Option(help="Architecture: tiny or base.")] = None,
     data: Data = None,
-    device: Device = "auto",
-    output_dir: OutputDir = None,
-    resume: Resume = True,
-    tracker: Tracker = None,
-    threads: Threads = 0,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
+    training: Training,
 ) -> None:
     """Step 0: a base model from random weights, with its tokenizer."""
     from rlhf_lab.config import PretrainConfig
 
-    named = [] if preset is None else [f"preset={preset}"]
-    config = _config(PretrainConfig, config_file, [*named, *(overrides or ())], option)
-    _begin(config, quiet or as_json, threads)
+    config = settings.read(PretrainConfig, *([] if preset is None else [f"preset={preset}"]))
+    _begin(config, training.silent, training.threads)
     from rlhf_lab.stages import run_pretrain
 
-    run = _run(
-        f"pretrain-{config.preset}", "", device, data, None, config.world_seed, output_dir, resume,
-        tracker, quiet or as_json,
-    )  # fmt: skip
-    _print(run_pretrain(config, run), as_json)
+    run = training.run(f"pretrain-{config.preset}", data=data, world_seed=config.world_seed)
+    _print(run_pretrain(config, run), training.as_json)
 
 
 @app.command()
+@grouped
 def sft(
-    overrides: Overrides = None,
-    option: Option = None,
-    config_file: ConfigFile = None,
+    settings: Settings,
+    *,
     model: Model = "tiny",
     data: Data = None,
     count: Count = None,
     world_seed: WorldSeed = 0,
-    device: Device = "auto",
-    output_dir: OutputDir = None,
-    resume: Resume = True,
-    tracker: Tracker = None,
-    threads: Threads = 0,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
+    training: Training,
 ) -> None:
     """Step 1: supervised fine-tuning on demonstrations."""
     from rlhf_lab.config import SFTConfig
 
-    config = _config(SFTConfig, config_file, overrides, option)
-    _begin(config, quiet or as_json, threads)
+    config = settings.read(SFTConfig)
+    _begin(config, training.silent, training.threads)
     from rlhf_lab.stages import run_sft
 
-    run = _run(
-        "sft", model, device, data, count, world_seed, output_dir, resume, tracker,
-        quiet or as_json,
-    )  # fmt: skip
-    _print(run_sft(config, run), as_json)
+    run = training.run("sft", model, data, count, world_seed)
+    _print(run_sft(config, run), training.as_json)
 
 
 @app.command()
+@grouped
 def rm(
-    overrides: Overrides = None,
-    option: Option = None,
-    config_file: ConfigFile = None,
+    settings: Settings,
+    *,
     model: Start = "runs/sft/final",
     base: Annotated[
         str | None, typer.Option(help="A second model whose answers are ranked too.")
@@ -201,33 +152,25 @@ def rm(
     ] = None,
     count: Count = None,
     world_seed: WorldSeed = 0,
-    device: Device = "auto",
-    output_dir: OutputDir = None,
-    resume: Resume = True,
-    tracker: Tracker = None,
-    threads: Threads = 0,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
+    training: Training,
 ) -> None:
     """Step 2: the reward model, from rankings of K answers."""
     from rlhf_lab.config import RMConfig
 
-    config = _config(RMConfig, config_file, overrides, option)
-    _begin(config, quiet or as_json, threads)
+    config = settings.read(RMConfig)
+    _begin(config, training.silent, training.threads)
     from rlhf_lab.stages import run_rm
 
-    run = _run(
-        "rm", model, device, data, count, world_seed, output_dir, resume, tracker,
-        quiet or as_json,
-    )  # fmt: skip
-    _print(run_rm(config, run, base=base, demonstrations=demonstrations), as_json)
+    run = training.run("rm", model, data, count, world_seed)
+    result = run_rm(config, run, base=base, demonstrations=demonstrations)
+    _print(result, training.as_json)
 
 
 @app.command()
+@grouped
 def ppo(
-    overrides: Overrides = None,
-    option: Option = None,
-    config_file: ConfigFile = None,
+    settings: Settings,
+    *,
     model: Start = "runs/sft/final",
     reward: Annotated[
         str, typer.Option(help="Folder of a reward model, or gold for Fernwick's judge.")
@@ -242,27 +185,18 @@ def ppo(
     ] = None,
     count: Count = None,
     world_seed: WorldSeed = 0,
-    device: Device = "auto",
-    output_dir: OutputDir = None,
-    resume: Resume = True,
-    tracker: Tracker = None,
-    threads: Threads = 0,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
+    training: Training,
 ) -> None:
     """Step 3: PPO-ptx against a reward, with a KL penalty and a pretraining mix."""
     from rlhf_lab.config import PPOConfig
 
-    config = _config(PPOConfig, config_file, overrides, option)
-    _begin(config, quiet or as_json, threads)
+    config = settings.read(PPOConfig)
+    _begin(config, training.silent, training.threads)
     from rlhf_lab.stages import run_ppo
 
-    run = _run(
-        "ppo", model, device, data, count, world_seed, output_dir, resume, tracker,
-        quiet or as_json,
-    )  # fmt: skip
+    run = training.run("ppo", model, data, count, world_seed)
     result = run_ppo(config, run, reward=reward, reference=reference, pretrain_data=pretrain_data)
-    _print(result, as_json)
+    _print(result, training.as_json)
 
 
 @app.command("eval")
@@ -281,19 +215,20 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Measure a model: gold score, reward, exact KL, alignment tax."""
-    from rlhf_lab.stages import run_eval, set_threads, silence_libraries
+    from rlhf_lab.stages import Run, run_eval, set_threads, silence_libraries
 
     set_threads(threads)
     silence_libraries()
-    run = _run("eval", model, device, data, count, world_seed, output_dir, False, None, True)
+    folder = output_dir or Path("runs") / "eval"
+    run = Run(folder, model, device, data, count, world_seed, resume=False, quiet=True)
     _print(run_eval(run, reference=reference, reward=reward, suites=suites, seed=seed), as_json)
 
 
 @app.command()
+@grouped
 def sweep(
-    overrides: Overrides = None,
-    option: Option = None,
-    config_file: ConfigFile = None,
+    settings: Settings,
+    *,
     model: Model = "tiny",
     output_dir: OutputDir = None,
     as_json: AsJson = False,
@@ -302,7 +237,7 @@ def sweep(
     """PPO-ptx over a grid of beta, gamma and seed; finished runs are skipped."""
     from rlhf_lab.config import SweepConfig
 
-    config = _config(SweepConfig, config_file, [f"chain.model={model}", *(overrides or ())], option)
+    config = settings.read(SweepConfig, f"chain.model={model}")
     _begin(config, quiet or as_json)
     from rlhf_lab.runtime import completing
     from rlhf_lab.sweep import sweep as run_grid
@@ -322,10 +257,10 @@ def sweep(
 
 
 @app.command()
+@grouped
 def quickstart(
-    overrides: Overrides = None,
-    option: Option = None,
-    config_file: ConfigFile = None,
+    settings: Settings,
+    *,
     model: Model = "tiny",
     seed: Annotated[int, typer.Option(help="Seed of every stage.")] = 0,
     world_seed: WorldSeed = 0,
@@ -338,8 +273,8 @@ def quickstart(
     """SFT, reward model, PPO and PPO-ptx in one go, with a table and report.html."""
     from rlhf_lab.config import ChainConfig
 
-    named = [f"model={model}", f"seed={seed}", f"world_seed={world_seed}"]
-    config = _config(ChainConfig, config_file, [*named, *(overrides or ())], option)
+    named = (f"model={model}", f"seed={seed}", f"world_seed={world_seed}")
+    config = settings.read(ChainConfig, *named)
     _begin(config, quiet or as_json, threads)
     from rlhf_lab.quickstart import as_text, run_quickstart
 
@@ -370,7 +305,7 @@ def doctor(as_json: AsJson = False) -> None:
 
 @world_app.command("show")
 def world_show(
-    seed: Annotated[int, typer.Option(help="Which Fernwick.")] = 0,
+    seed: ShownWorld = 0,
     index: Annotated[int, typer.Option(help="Which samples; try 1, 2, 3 …")] = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -390,7 +325,7 @@ def world_documents(
     count: Annotated[int, typer.Option(help="How many.")] = 1000,
     start: Annotated[int, typer.Option(help="Position of the first one in the stream.")] = 0,
     split: Annotated[str, typer.Option(help="train, valid or test.")] = "train",
-    seed: Annotated[int, typer.Option(help="Which Fernwick.")] = 0,
+    seed: ShownWorld = 0,
     output: Annotated[
         Path | None, typer.Option(help="File to write; a run that was cut off goes on.")
     ] = None,

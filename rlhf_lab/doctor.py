@@ -21,10 +21,12 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from rlhf_lab import models
 from rlhf_lab.config import PPOConfig, RMConfig, SFTConfig
-from rlhf_lab.data import Demonstration, Ranking
 from rlhf_lab.errors import CheckpointError, DivergenceError, InputError
+from rlhf_lab.files import file_hash
 from rlhf_lab.pretrain import train_tokenizer
-from rlhf_lab.runtime import environment, file_hash, select_device
+from rlhf_lab.provenance import environment
+from rlhf_lab.records import Demonstration, Ranking
+from rlhf_lab.runtime import select_device
 
 CORE = ("torch", "transformers", "trl", "accelerate", "tokenizers", "safetensors", "datasets")
 OPTIONAL = {

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from rlhf_lab import objectives
-from rlhf_lab.data import encode_prompts
+from rlhf_lab.encoding import encode_prompts
 from rlhf_lab.errors import InputError
 from rlhf_lab.language_model import (
     LanguageModel,

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from rlhf_lab import objectives
-from rlhf_lab.data import encode_prompts, pad_left, pad_right
+from rlhf_lab.encoding import encode_prompts, pad_left, pad_right
 from rlhf_lab.errors import InputError
 from rlhf_lab.generation import sample
 from rlhf_lab.models import PolicyLogits, ScalarModel, unwrap

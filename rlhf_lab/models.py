@@ -29,7 +29,7 @@ from transformers.activations import NewGELUActivation
 from transformers.utils import is_peft_available
 
 from rlhf_lab.errors import CheckpointError, InputError
-from rlhf_lab.runtime import writing_to
+from rlhf_lab.files import writing_to
 
 ASSETS = Path(__file__).parent / "assets"
 PRESETS = ("tiny", "base")

@@ -20,15 +20,19 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
+from rlhf_lab.checkpoints import require_same_config
 from rlhf_lab.config import ChainConfig, PPOConfig
-from rlhf_lab.data import encode_prompts, pack_blocks, read_jsonl, write_jsonl
+from rlhf_lab.data import read_jsonl, write_jsonl
+from rlhf_lab.encoding import encode_prompts, pack_blocks
 from rlhf_lab.evaluate import answers
+from rlhf_lab.files import atomic_write
 from rlhf_lab.models import ScalarModel, load_policy, reward_function, save_policy
 from rlhf_lab.ppo import PPOTrainer
 from rlhf_lab.records import Demonstration, Prompt, Ranking
 from rlhf_lab.reward import train_reward_model
-from rlhf_lab.runtime import Callback, atomic_write, completing, require_same_config
+from rlhf_lab.runtime import completing
 from rlhf_lab.sft import train_sft
+from rlhf_lab.tracking import Callback
 from rlhf_lab.world import World
 
 # Prompts of each stage come from different stretches of the training split.

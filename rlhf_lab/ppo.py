@@ -25,15 +25,18 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from rlhf_lab import objectives
+from rlhf_lab.checkpoints import clear_checkpoints
 from rlhf_lab.config import PPOConfig
-from rlhf_lab.data import IndexSampler, require_special_tokens
+from rlhf_lab.data import IndexSampler
+from rlhf_lab.encoding import require_special_tokens
 from rlhf_lab.metrics import METRICS, rollout_metrics
 from rlhf_lab.models import PolicyLogits, Reward, ScalarModel
 from rlhf_lab.objectives import Stats
 from rlhf_lab.ppo_inputs import check_inputs, check_on_policy, check_processes
 from rlhf_lab.ppo_state import PPOState, gradient
 from rlhf_lab.rollout import Rollout, collect, scatter
-from rlhf_lab.runtime import Callback, Progress, Tracker, clear_checkpoints, interruptible
+from rlhf_lab.runtime import interruptible
+from rlhf_lab.tracking import Callback, Progress, Tracker
 
 __all__ = ["METRICS", "PPOConfig", "PPOTrainer"]
 

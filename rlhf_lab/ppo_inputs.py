@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from rlhf_lab.config import PPOConfig
-from rlhf_lab.data import encode_prompts, require_special_tokens
+from rlhf_lab.encoding import encode_prompts, require_special_tokens
 from rlhf_lab.errors import InputError
 from rlhf_lab.models import trainable, unwrap
 
@@ -118,14 +118,14 @@ def check_pretrain(pretrain: Tensor | None, policy: nn.Module, config: PPOConfig
     """
     if pretrain is None:
         if config.gamma > 0:
-            fix = "pass blocks from rlhf_lab.data.pack_blocks, or set gamma to 0"
+            fix = "pass blocks from rlhf_lab.encoding.pack_blocks, or set gamma to 0"
             raise InputError("pretrain", None, f"token blocks, as gamma = {config.gamma}", fix)
         return
     words, context = _vocabulary(policy), _context(policy)
     got = f"{pretrain.dtype} {tuple(pretrain.shape)}"
     kind = pretrain.dtype in (torch.int64, torch.int32, torch.int16, torch.uint8)
     if not kind or pretrain.dim() != 2 or len(pretrain) == 0 or pretrain.shape[1] < 2:
-        fix = "make it with rlhf_lab.data.pack_blocks"
+        fix = "make it with rlhf_lab.encoding.pack_blocks"
         raise InputError("pretrain", got, "integers (N, L), N at least 1 and L at least 2", fix)
     if pretrain.shape[1] > context:
         raise InputError(

@@ -11,10 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from rlhf_lab.config import PPOConfig
-from rlhf_lab.errors import CheckpointError, DivergenceError
-from rlhf_lab.models import EMA, trainable
-from rlhf_lab.runtime import (
+from rlhf_lab.checkpoints import (
     Tensors,
     latest_checkpoint,
     load_checkpoint,
@@ -25,6 +22,9 @@ from rlhf_lab.runtime import (
     save_checkpoint,
     selected,
 )
+from rlhf_lab.config import PPOConfig
+from rlhf_lab.errors import CheckpointError, DivergenceError
+from rlhf_lab.models import EMA, trainable
 
 # Settings that change no step already taken: a finished run can be made longer.
 FREE = ("steps", "checkpoint_every", "keep_checkpoints")

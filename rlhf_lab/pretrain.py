@@ -21,18 +21,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor, nn
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
-from rlhf_lab.config import PretrainConfig
-from rlhf_lab.data import IGNORED, IndexSampler
-from rlhf_lab.errors import DivergenceError, InputError
-from rlhf_lab.optimization import adamw, warmup_cosine
-from rlhf_lab.runtime import (
-    Callback,
-    Progress,
-    Tracker,
-    atomic_write,
+from rlhf_lab.checkpoints import (
     clear_checkpoints,
-    file_hash,
-    interruptible,
     latest_checkpoint,
     load_checkpoint,
     load_optimizer_state,
@@ -40,9 +30,16 @@ from rlhf_lab.runtime import (
     prefixed,
     require_same_config,
     save_checkpoint,
-    seed_everything,
     selected,
 )
+from rlhf_lab.config import PretrainConfig
+from rlhf_lab.data import IndexSampler
+from rlhf_lab.encoding import IGNORED
+from rlhf_lab.errors import DivergenceError, InputError
+from rlhf_lab.files import atomic_write, file_hash
+from rlhf_lab.optimization import adamw, warmup_cosine
+from rlhf_lab.runtime import interruptible, seed_everything
+from rlhf_lab.tracking import Callback, Progress, Tracker
 
 EOS_TOKEN = "<|endoftext|>"
 PAD_TOKEN = "<|pad|>"
@@ -254,7 +251,7 @@ def _check_blocks(
             name,
             f"{blocks.dtype} {tuple(blocks.shape)}",
             f"integers (N, block_length = {config.block_length})",
-            "make it with rlhf_lab.data.pack_blocks",
+            "make it with rlhf_lab.encoding.pack_blocks",
         )
     if len(blocks) == 0:
         raise InputError(name, tuple(blocks.shape), "at least one block", "give more text")

@@ -26,15 +26,13 @@ from rlhf_lab.evaluate import (
     rm_scores,
     summary,
 )
+from rlhf_lab.files import atomic_write
 from rlhf_lab.fingerprint import code_fingerprint, fingerprint
 from rlhf_lab.pipeline import Chain
+from rlhf_lab.provenance import manifest
 from rlhf_lab.report import write_report
-from rlhf_lab.runtime import (
-    atomic_write,
-    manifest,
-    read_metrics,
-    select_device,
-)
+from rlhf_lab.runtime import select_device
+from rlhf_lab.tracking import read_metrics
 
 SYSTEMS = ("base", "prompted base", "SFT", "PPO, γ = 0", "PPO-ptx")
 RUNS = {"PPO, γ = 0": "ppo-gamma-0", "PPO-ptx": "ppo-ptx"}

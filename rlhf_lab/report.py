@@ -15,7 +15,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from rlhf_lab.figures import learning_curves
-from rlhf_lab.runtime import atomic_write
+from rlhf_lab.files import atomic_write
 from rlhf_lab.svg import to_svg
 
 POLICY = (

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from rlhf_lab.config import RMConfig
-from rlhf_lab.data import (
+from rlhf_lab.encoding import (
     EncodedRanking,
     collate_rankings,
     encode_demonstrations,
@@ -32,8 +32,8 @@ from rlhf_lab.data import (
 )
 from rlhf_lab.models import ScalarModel
 from rlhf_lab.objectives import kwise_ranking_loss
-from rlhf_lab.runtime import Callback
 from rlhf_lab.supervised import ScheduledTrainer, check_fits, stand_in, train
+from rlhf_lab.tracking import Callback
 
 logger = logging.getLogger(__name__)
 
@@ -142,7 +142,7 @@ def train_reward_model(
 
     Args:
         model: from :meth:`ScalarModel.from_policy` of the SFT policy.
-        rankings: :class:`~rlhf_lab.data.Ranking` records, K free to differ, or rows of TRL with
+        rankings: :class:`~rlhf_lab.records.Ranking` records, K free to differ, or rows of TRL with
             ``chosen`` and ``rejected`` (K = 2), with or without ``prompt``, text or messages.
         demonstrations: their mean score becomes 0; None leaves the scores where they are.
         output_dir: folder of checkpoints and metrics; None writes nothing.

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from rlhf_lab import objectives
 from rlhf_lab.config import PPOConfig
-from rlhf_lab.data import pad_left
+from rlhf_lab.encoding import pad_left
 from rlhf_lab.errors import DivergenceError
 from rlhf_lab.generation import sample
 from rlhf_lab.models import PolicyLogits, Reward, align

@@ -17,11 +17,12 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rlhf_lab.config import SFTConfig
-from rlhf_lab.data import Encoded, IndexSampler, collate_completions, encode_demonstrations
+from rlhf_lab.data import IndexSampler
+from rlhf_lab.encoding import Encoded, collate_completions, encode_demonstrations
 from rlhf_lab.errors import InputError
 from rlhf_lab.models import unwrap
-from rlhf_lab.runtime import Callback
 from rlhf_lab.supervised import ScheduledTrainer, check_fits, stand_in, train
+from rlhf_lab.tracking import Callback
 
 
 class DemonstrationTrainer(ScheduledTrainer, trl.SFTTrainer):
@@ -45,7 +46,7 @@ def train_sft(
 
     Args:
         model: a causal LM of transformers, also one wrapped by PEFT.
-        demonstrations: :class:`~rlhf_lab.data.Demonstration` records, or rows in a format of TRL.
+        demonstrations: :class:`~rlhf_lab.records.Demonstration` records, or rows in TRL's formats.
         pretrain: packed token blocks (N, L), used when ``config.pretrain_mix`` is above 0.
         output_dir: folder of checkpoints and metrics; None writes nothing.
         callback: called with the step and its metrics after every step.
@@ -116,7 +117,7 @@ def _pretraining_rows(
             "pretrain",
             blocks if blocks is None else f"{blocks.dtype} {tuple(blocks.shape)}",
             f"integer token blocks (N, L), since pretrain_mix = {mix}",
-            "make them with rlhf_lab.data.pack_blocks, or set pretrain_mix to 0",
+            "make them with rlhf_lab.encoding.pack_blocks, or set pretrain_mix to 0",
         )
     wanted = round(demonstrations * mix / (1 - mix))
     if wanted == 0:

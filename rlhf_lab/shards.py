@@ -24,11 +24,11 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from rlhf_lab.config import PretrainConfig
-from rlhf_lab.data import pack_blocks
+from rlhf_lab.encoding import pack_blocks
 from rlhf_lab.errors import InputError
+from rlhf_lab.files import atomic_write, file_hash, writing_to
 from rlhf_lab.fingerprint import code_fingerprint
 from rlhf_lab.pretrain import train_tokenizer, wrap_tokenizer
-from rlhf_lab.runtime import atomic_write, file_hash, writing_to
 from rlhf_lab.world.documents import Document
 from rlhf_lab.world.stream import CHUNK, Stream, generate
 

@@ -26,7 +26,8 @@ from rlhf_lab.config import (
     SFTConfig,
     fields_with_help,
 )
-from rlhf_lab.data import as_prompts, encode_prompts
+from rlhf_lab.data import as_prompts
+from rlhf_lab.encoding import encode_prompts
 from rlhf_lab.errors import InputError
 from rlhf_lab.evaluate import (
     Neural,
@@ -41,6 +42,7 @@ from rlhf_lab.evaluate import (
     run_suites,
     summary,
 )
+from rlhf_lab.files import atomic_write
 from rlhf_lab.models import Reward, ScalarModel, load_policy, reward_function, save_policy
 from rlhf_lab.pipeline import (
     DEMONSTRATION_START,
@@ -52,8 +54,9 @@ from rlhf_lab.pipeline import (
 )
 from rlhf_lab.ppo import PPOTrainer
 from rlhf_lab.pretrain import export, pretrain, require_preset
+from rlhf_lab.provenance import manifest
 from rlhf_lab.reward import pair_accuracy, train_reward_model
-from rlhf_lab.runtime import atomic_write, completing, manifest, select_device
+from rlhf_lab.runtime import completing, select_device
 from rlhf_lab.sft import train_sft
 from rlhf_lab.shards import blocks_of, pretraining_data
 from rlhf_lab.sources import read_rows, texts_of

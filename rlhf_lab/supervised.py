@@ -26,29 +26,24 @@ from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerBase, TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 
-from rlhf_lab.config import RMConfig, SFTConfig
-from rlhf_lab.data import IndexSampler
-from rlhf_lab.errors import CheckpointError, DivergenceError, InputError
-from rlhf_lab.optimization import adamw, warmup_cosine
-from rlhf_lab.runtime import (
-    Callback,
-    Interrupt,
-    Progress,
+from rlhf_lab.checkpoints import (
     Tensors,
-    Tracker,
     clear_checkpoints,
-    interruptible,
     latest_checkpoint,
     load_checkpoint,
     load_optimizer_state,
     optimizer_state,
     prefixed,
     require_same_config,
-    rng_state,
     save_checkpoint,
     selected,
-    set_rng_state,
 )
+from rlhf_lab.config import RMConfig, SFTConfig
+from rlhf_lab.data import IndexSampler
+from rlhf_lab.errors import CheckpointError, DivergenceError, InputError
+from rlhf_lab.optimization import adamw, warmup_cosine
+from rlhf_lab.runtime import Interrupt, interruptible, rng_state, set_rng_state
+from rlhf_lab.tracking import Callback, Progress, Tracker
 
 Batch = dict[str, Tensor]
 

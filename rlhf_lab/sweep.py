@@ -27,7 +27,9 @@ import torch
 import transformers
 from torch import nn
 
+from rlhf_lab.checkpoints import clear_checkpoints
 from rlhf_lab.config import ChainConfig, SweepConfig
+from rlhf_lab.files import atomic_write, file_hash
 from rlhf_lab.fingerprint import (
     code_fingerprint,
     fingerprint,
@@ -37,15 +39,9 @@ from rlhf_lab.fingerprint import (
 from rlhf_lab.models import ASSETS, PRESETS, load_policy, save_policy
 from rlhf_lab.pipeline import Chain, seeded
 from rlhf_lab.pool import run_tasks
-from rlhf_lab.runtime import (
-    Progress,
-    atomic_write,
-    clear_checkpoints,
-    file_hash,
-    interruptible,
-    manifest,
-    read_metrics,
-)
+from rlhf_lab.provenance import manifest
+from rlhf_lab.runtime import interruptible
+from rlhf_lab.tracking import Progress, read_metrics
 from rlhf_lab.yardstick import Yardstick
 
 CURVE_POINTS = 60

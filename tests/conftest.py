@@ -1,4 +1,7 @@
-"""Fixtures of more than one folder."""
+"""Fixtures of more than one file.
+
+What loads transformers is imported inside its fixture: many tests can do without, and it is slow.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 # Some tests fork, and a child that inherits the locks of torch's OpenMP threads may wait for ever.
 torch.set_num_threads(1)
@@ -67,3 +74,27 @@ def small_site(new_book: Callable[[], Path], build_book: Build) -> Path:
     done = build_book(folder)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
     return folder / "_build" / "html"
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> PreTrainedTokenizerFast:
+    """The bytes, the two special tokens, and hardly a merge: 262 tokens."""
+    from rlhf_lab.pretrain import train_tokenizer
+
+    return train_tokenizer(["say cat"] * 5, 262)
+
+
+@pytest.fixture(scope="session")
+def fernwick_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a random model with a tokenizer of Fernwick, small but with room for its prompts.
+
+    Every test of the run reads it: copy it to change it.
+    """
+    from rlhf_lab.models import save_policy
+    from rlhf_lab.pretrain import train_tokenizer
+    from rlhf_lab.world import World
+    from tiny_models import causal_lm
+
+    tokenizer = train_tokenizer([d.text for d in World(0).documents(1500)], 900)
+    model = causal_lm(vocab_size=len(tokenizer), positions=256)
+    return save_policy(model, tokenizer, tmp_path_factory.mktemp("fernwick") / "model")

@@ -15,15 +15,15 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import GPT2Config, GPT2LMHeadModel
 from typer.testing import CliRunner
 
 from rlhf_lab import __version__, cli, doctor, models, stages
+from rlhf_lab.checkpoints import latest_checkpoint
 from rlhf_lab.config import PPOConfig, PretrainConfig
-from rlhf_lab.models import ScalarModel, load_policy, save_policy
-from rlhf_lab.pretrain import train_tokenizer
-from rlhf_lab.runtime import file_hash, latest_checkpoint, read_metrics
+from rlhf_lab.files import file_hash
+from rlhf_lab.models import ScalarModel, load_policy
 from rlhf_lab.shards import pretraining_data, read_shard, write_shard
+from rlhf_lab.tracking import read_metrics
 from rlhf_lab.world import World
 from rlhf_lab.world.prompts import HARD_KINDS, USE_CASES
 from rlhf_lab.world.stream import CHUNK, Stream, generate
@@ -36,19 +36,6 @@ def output_of(arguments: list[str], capsys) -> dict:
     """The one JSON object of a command that succeeds."""
     assert cli.run([*map(str, arguments), "--json"]) == 0
     return json.loads(capsys.readouterr().out)
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory) -> Path:
-    """A random model with a tokenizer of Fernwick, small but with room for its prompts."""
-    tokenizer = train_tokenizer([d.text for d in World(0).documents(1500)], 900)
-    torch.manual_seed(0)
-    config = GPT2Config(
-        vocab_size=len(tokenizer), n_embd=32, n_layer=2, n_head=2, n_positions=256,
-        bos_token_id=None, eos_token_id=0, pad_token_id=1, resid_pdrop=0.0, embd_pdrop=0.0,
-        attn_pdrop=0.0,
-    )  # fmt: skip
-    return save_policy(GPT2LMHeadModel(config), tokenizer, tmp_path_factory.mktemp("m") / "model")
 
 
 # --- help, versions, exit codes -----------------------------------------------------------------
@@ -99,10 +86,10 @@ def test_overrides_win_over_the_file_and_the_file_over_defaults(tmp_path, capsys
     assert "beta                 0.5\n" in shown and "gamma                0.9\n" in shown
 
 
-def test_divergence_is_exit_code_3(model, tmp_path, capsys):
+def test_divergence_is_exit_code_3(fernwick_model, tmp_path, capsys):
     data = tmp_path / "data.jsonl"
     data.write_text('{"prompt": "where is the fox?\\n", "completion": "at the mill."}\n' * 4)
-    arguments = ["sft", "--model", str(model), "--data", str(data), "--quiet", "epochs=4"]
+    arguments = ["sft", "--model", str(fernwick_model), "--data", str(data), "--quiet", "epochs=4"]
     settings = ["batch_size=2", "micro_batch_size=2", "learning_rate=1e30", "max_grad_norm=1e30"]
     assert cli.run([*arguments, *settings, "--output-dir", str(tmp_path / "run")]) == 3
     err = capsys.readouterr().err
@@ -110,12 +97,12 @@ def test_divergence_is_exit_code_3(model, tmp_path, capsys):
     assert not (tmp_path / "run/final").exists()
 
 
-def test_ctrl_c_saves_exits_130_and_the_next_run_goes_on(model, tmp_path):
+def test_ctrl_c_saves_exits_130_and_the_next_run_goes_on(fernwick_model, tmp_path):
     """A real process: stopped in the middle, then run again, against one that was never stopped."""
     data = tmp_path / "data.jsonl"
     rows = [{"prompt": "where is the fox?\n", "completion": f"at the mill. {i}"} for i in range(30)]
     data.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    arguments = ["sft", "--model", str(model), "--data", str(data), "--quiet", "epochs=10"]
+    arguments = ["sft", "--model", str(fernwick_model), "--data", str(data), "--quiet", "epochs=10"]
     arguments += ["batch_size=2", "micro_batch_size=2", "--output-dir"]
     parts, whole = tmp_path / "parts", tmp_path / "whole"
     process = subprocess.Popen([*COMMAND, *arguments, str(parts)], env=ENVIRONMENT)
@@ -146,18 +133,18 @@ def test_ctrl_c_saves_exits_130_and_the_next_run_goes_on(model, tmp_path):
 # --- the stages, one after another --------------------------------------------------------------
 
 
-def test_the_chain_on_fernwick_stage_by_stage(model, tmp_path, monkeypatch, capsys):
+def test_the_chain_on_fernwick_stage_by_stage(fernwick_model, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(stages, "HELD_OUT_RANKINGS", 4)
     sft, rm, ppo, measured = (tmp_path / name for name in ("sft", "rm", "ppo", "eval"))
     found = output_of(
-        ["sft", "--model", model, "--count", 8, "epochs=1", "batch_size=4", "micro_batch_size=4",
-         "max_length=256", "--output-dir", sft], capsys,
+        ["sft", "--model", fernwick_model, "--count", 8, "epochs=1", "batch_size=4",
+         "micro_batch_size=4", "max_length=256", "--output-dir", sft], capsys,
     )  # fmt: skip
     assert (found["stage"], found["steps"], found["demonstrations"]) == ("sft", 2, 8)
     load_policy(found["model"])
 
     found = output_of(
-        ["rm", "--model", sft / "final", "--base", model, "--count", 6, "epochs=1",
+        ["rm", "--model", sft / "final", "--base", fernwick_model, "--count", 6, "epochs=1",
          "batch_size=2", "max_length=256", "--output-dir", rm], capsys,
     )  # fmt: skip
     assert found["stage"] == "rm" and 1 <= found["rankings"] <= 6
@@ -182,16 +169,16 @@ def test_the_chain_on_fernwick_stage_by_stage(model, tmp_path, monkeypatch, caps
     assert len((measured / "samples.jsonl").read_text().splitlines()) == 6
 
 
-def test_ppo_against_the_gold_judge(model, tmp_path, capsys):
+def test_ppo_against_the_gold_judge(fernwick_model, tmp_path, capsys):
     found = output_of(
-        ["ppo", "--model", model, "--reward", "gold", "--count", 4, "steps=1", "gamma=0",
+        ["ppo", "--model", fernwick_model, "--reward", "gold", "--count", 4, "steps=1", "gamma=0",
          "batch_size=4", "minibatches=1", "max_prompt_length=160", "max_response_length=8",
          "--output-dir", tmp_path / "run"], capsys,
     )  # fmt: skip
     assert found["steps"] == 1 and found["prompts"] == 4
 
 
-def test_stages_on_a_users_own_data(model, tmp_path, capsys):
+def test_stages_on_a_users_own_data(fernwick_model, tmp_path, capsys):
     """TRL's formats and a datasets folder, through every stage; no Fernwick in sight."""
     from datasets import Dataset
 
@@ -210,7 +197,7 @@ def test_stages_on_a_users_own_data(model, tmp_path, capsys):
     prompts.write_text("".join(json.dumps({"prompt": p}) + "\n" for p in asked))
     texts.write_text(json.dumps({"text": "the hen eats beans. " * 60}) + "\n")
     small = ["epochs=1", "batch_size=2"]
-    sft = ["sft", "--model", model, "--data", folder, "--output-dir", tmp_path / "sft"]
+    sft = ["sft", "--model", fernwick_model, "--data", folder, "--output-dir", tmp_path / "sft"]
     assert output_of([*sft, *small, "micro_batch_size=2"], capsys)["demonstrations"] == 2
     rm = ["rm", "--model", tmp_path / "sft/final", "--data", pairs, "--demonstrations", folder]
     assert output_of([*rm, *small, "--output-dir", tmp_path / "rm"], capsys)["rankings"] == 2
@@ -321,11 +308,11 @@ def test_a_shard_goes_on_after_the_last_whole_line(tmp_path):
 
 
 @pytest.fixture
-def assets(model, tmp_path, monkeypatch) -> Path:
+def assets(fernwick_model, tmp_path, monkeypatch) -> Path:
     """Two presets in place of the shipped ones."""
     for name in models.PRESETS:
         folder = tmp_path / "assets" / name
-        shutil.copytree(model, folder)
+        shutil.copytree(fernwick_model, folder)
         hashes = {p.name: file_hash(p) for p in folder.iterdir()}
         (folder / "hashes.json").write_text(json.dumps(hashes))
     monkeypatch.setattr(models, "ASSETS", tmp_path / "assets")

@@ -10,31 +10,26 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from transformers import GPT2Config, GPT2LMHeadModel
 
 from rlhf_lab import evaluate
-from rlhf_lab.data import pad_left, pad_right
+from rlhf_lab.encoding import pad_left, pad_right
 from rlhf_lab.errors import InputError
 from rlhf_lab.evaluate import Candidate, Neural, NGramText
 from rlhf_lab.models import ScalarModel
 from rlhf_lab.pretrain import train_tokenizer
 from rlhf_lab.world import World
 from rlhf_lab.world.suites import make_suites
+from tiny_models import NO_DROPOUT, causal_lm
 
 WORLD = World(0)
 PROMPTS = WORLD.prompts("test", 24)
 RIGHT = [WORLD.answer(p) for p in PROMPTS]
 
 
-def small_model(tokenizer, seed: int) -> GPT2LMHeadModel:
-    torch.manual_seed(seed)
-    config = GPT2Config(
-        vocab_size=len(tokenizer), n_embd=32, n_layer=2, n_head=2, n_positions=256,
-        resid_pdrop=0, embd_pdrop=0, attn_pdrop=0, initializer_range=0.3,
-        eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
-        bos_token_id=tokenizer.eos_token_id,
-    )  # fmt: skip
-    return GPT2LMHeadModel(config).double().eval()
+def small_model(tokenizer, seed: int) -> torch.nn.Module:
+    return causal_lm(
+        seed=seed, vocab_size=len(tokenizer), positions=256, initializer_range=0.3, **NO_DROPOUT
+    ).double()
 
 
 @pytest.fixture(scope="module")

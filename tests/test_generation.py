@@ -4,44 +4,23 @@ from __future__ import annotations
 
 import pytest
 import torch
-from transformers import (
-    GPT2Config,
-    GPT2LMHeadModel,
-    GPTNeoXConfig,
-    GPTNeoXForCausalLM,
-    LlamaConfig,
-    LlamaForCausalLM,
-)
 
 from rlhf_lab.errors import DivergenceError, InputError
 from rlhf_lab.generation import choose, sample
+from tiny_models import EOS, FAMILIES, PAD, causal_lm
 
-PAD, EOS = 1, 0
-COMMON = {"vocab_size": 8, "bos_token_id": EOS, "eos_token_id": EOS, "pad_token_id": PAD}
-ROPE = {
-    "hidden_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "intermediate_size": 64,
-}
 ENDS = {"eos_token_id": EOS, "pad_token_id": PAD}
 
 
-def make(kind: str) -> torch.nn.Module:
-    torch.manual_seed(0)
-    if kind == "gpt2":
-        config = GPT2Config(n_embd=32, n_layer=2, n_head=2, n_positions=64, **COMMON)
-        model = GPT2LMHeadModel(config)
-    elif kind == "llama":
-        model = LlamaForCausalLM(LlamaConfig(num_key_value_heads=1, **COMMON, **ROPE))
-    else:
-        model = GPTNeoXForCausalLM(GPTNeoXConfig(**COMMON, **ROPE))
+def make(family: str) -> torch.nn.Module:
+    grouped = {"num_key_value_heads": 1} if family == "llama" else {}
+    model = causal_lm(family, vocab_size=8, **grouped)
     with torch.no_grad():  # far from uniform, and EOS likely enough that rows end apart
         model.get_output_embeddings().weight.mul_(5)
-    return model.double().eval()
+    return model.double()
 
 
-@pytest.fixture(params=["gpt2", "llama", "neox"], scope="module")
+@pytest.fixture(params=FAMILIES, scope="module")
 def model(request):
     return make(request.param)
 
@@ -119,9 +98,7 @@ def test_no_hidden_top_k():
 
     With transformers' default top-k of 50, fourteen words would never come.
     """
-    torch.manual_seed(0)
-    shape = {"n_embd": 32, "n_layer": 1, "n_head": 2, "n_positions": 8}
-    model = GPT2LMHeadModel(GPT2Config(**shape, **(COMMON | {"vocab_size": 64}))).eval()
+    model = causal_lm(vocab_size=64, layers=1, positions=8)
     n = 20_000
     ids, mask = torch.full((n, 1), 5), torch.ones(n, 1, dtype=torch.int64)
     drawn, _, _ = sample(

@@ -15,9 +15,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import GPT2Config, GPT2LMHeadModel
 
-from rlhf_lab import cli, runtime
+from rlhf_lab import checkpoints, cli
 from rlhf_lab.config import PPOConfig, PretrainConfig, SFTConfig
 from rlhf_lab.errors import InputError
 from rlhf_lab.models import ScalarModel, save_policy
@@ -25,6 +24,7 @@ from rlhf_lab.ppo import PPOTrainer
 from rlhf_lab.pretrain import pretrain, train_tokenizer
 from rlhf_lab.records import Demonstration, Ranking
 from rlhf_lab.sft import train_sft
+from tiny_models import causal_lm, pad_is_eos
 
 PROMPT = "where is the fox?\n"
 GOOD = {"prompt": PROMPT, "completion": "at the mill."}
@@ -46,15 +46,8 @@ def tokenizer_of(size: int):
     return train_tokenizer([PROMPT, "at the mill. ask a fool. no. the hen eats beans."], size)
 
 
-def policy(tokenizer, seed: int = 0) -> GPT2LMHeadModel:
-    torch.manual_seed(seed)
-    return GPT2LMHeadModel(
-        GPT2Config(
-            vocab_size=len(tokenizer), n_embd=32, n_layer=2, n_head=2, n_positions=64,
-            bos_token_id=None, eos_token_id=0, pad_token_id=1, resid_pdrop=0.0, embd_pdrop=0.0,
-            attn_pdrop=0.0,
-        )
-    )  # fmt: skip
+def policy(tokenizer):
+    return causal_lm(vocab_size=len(tokenizer))
 
 
 def lines(*rows: object) -> bytes:
@@ -382,7 +375,7 @@ def test_a_disk_that_refuses(command, number, fix, workplace, tmp_path, monkeypa
         if number == errno.EROFS:
             patch.setattr(Path, "mkdir", refuse)
         else:
-            patch.setattr(runtime, "save_file", refuse)
+            patch.setattr(checkpoints, "save_file", refuse)
         code = cli.run([*command, "--output-dir", str(folder), "--quiet"])
     err = capsys.readouterr().err
     assert code == 2, err
@@ -437,12 +430,6 @@ def trainer(**changes):
     return PPOTrainer(**{**arguments, **changes}, quiet=True)
 
 
-def with_pad_as_eos():
-    tokenizer = tokenizer_of(264)
-    tokenizer.pad_token = tokenizer.eos_token
-    return tokenizer
-
-
 def pretrained(blocks):
     tokenizer = tokenizer_of(264)
     config = PretrainConfig(steps=1, batch_size=2, block_length=8)
@@ -463,7 +450,7 @@ CALLS = {
     "empty prompt": (lambda: trainer(prompts=[[]]), "prompt 0", "remove"),
     "mixed prompts": (lambda: trainer(prompts=[PROMPT, [5]]), "prompts", "one kind"),
     "pad in a prompt": (lambda: trainer(prompts=[[5, 1]]), "pad", "tokenizer"),
-    "pad is EOS": (lambda: trainer(tokenizer=with_pad_as_eos()), "pad", "load_policy"),
+    "pad is EOS": (lambda: trainer(tokenizer=pad_is_eos()), "pad", "load_policy"),
     "policy is reference": (same_model, "reference", "deepcopy"),
     "reward that is none": (lambda: trainer(reward=3), "reward", "callable"),
     "NaN reward": (
@@ -478,7 +465,7 @@ CALLS = {
     "pretraining on other words": (lambda: pretrained(torch.full((4, 8), 999)), "999", "encode"),
     "SFT with pad = EOS": (
         lambda: train_sft(
-            policy(tokenizer_of(264)), with_pad_as_eos(), [Demonstration(PROMPT, "no.")],
+            policy(tokenizer_of(264)), pad_is_eos(), [Demonstration(PROMPT, "no.")],
             SFTConfig(), quiet=True,
         ),
         "pad", "load_policy",

@@ -6,36 +6,15 @@ import copy
 
 import pytest
 import torch
-from transformers import (
-    GPT2Config,
-    GPT2LMHeadModel,
-    GPTNeoXConfig,
-    GPTNeoXForCausalLM,
-    LlamaConfig,
-    LlamaForCausalLM,
-)
+from transformers import LlamaForCausalLM
 
 from rlhf_lab import models as M
 from rlhf_lab.errors import CheckpointError, InputError
-
-PAD, EOS = 1, 0
-COMMON = {"vocab_size": 64, "bos_token_id": EOS, "eos_token_id": EOS, "pad_token_id": PAD}
-ROPE = {
-    "hidden_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "intermediate_size": 64,
-}
+from tiny_models import EOS, FAMILIES, PAD, causal_lm
 
 
-def make(kind: str, seed: int = 0) -> torch.nn.Module:
-    torch.manual_seed(seed)
-    if kind == "gpt2":
-        config = GPT2Config(n_embd=32, n_layer=2, n_head=2, n_positions=64, **COMMON)
-        return GPT2LMHeadModel(config).double().eval()
-    if kind == "llama":
-        return LlamaForCausalLM(LlamaConfig(**COMMON, **ROPE)).double().eval()
-    return GPTNeoXForCausalLM(GPTNeoXConfig(**COMMON, **ROPE)).double().eval()
+def make(family: str, seed: int = 0, **shape: int) -> torch.nn.Module:
+    return causal_lm(family, seed, vocab_size=64, **shape).double()
 
 
 def lora(model: torch.nn.Module, trained: bool = True) -> torch.nn.Module:
@@ -52,7 +31,7 @@ def lora(model: torch.nn.Module, trained: bool = True) -> torch.nn.Module:
     return wrapped.eval()
 
 
-@pytest.fixture(params=["gpt2", "llama", "neox"])
+@pytest.fixture(params=FAMILIES)
 def model(request):
     return make(request.param)
 
@@ -190,8 +169,7 @@ def test_policy_logits_of_lora_and_of_a_model_that_caps_its_logits():
             out.logits = 0.1 * torch.tanh(out.logits / 0.1)
             return out
 
-    torch.manual_seed(0)
-    capped = Capped(LlamaConfig(**COMMON, **ROPE)).double().eval()
+    capped = Capped(make("llama").config).double().eval()
     logits = M.PolicyLogits(capped)
     assert not logits.direct
     whole = capped(input_ids=tokens).logits
@@ -211,9 +189,7 @@ def test_reward_function_equals_scores_one_by_one(model):
 
 
 def test_dropout_is_off_and_gelu_keeps_its_values():
-    config = GPT2Config(n_embd=32, n_layer=1, n_head=2, n_positions=16, **COMMON)
-    torch.manual_seed(0)
-    model = GPT2LMHeadModel(config).double().eval()
+    model = make("gpt2", layers=1, positions=16)
     tokens = torch.tensor([ROW])
     wanted = model(input_ids=tokens).logits
     prepared = M._prepare(model)
@@ -263,9 +239,9 @@ def tokenizer():
 
 
 def save(folder, tokenizer, vocab=64, model=None):
-    config = GPT2Config(n_embd=32, n_layer=1, n_head=2, n_positions=16, vocab_size=vocab)
-    torch.manual_seed(0)
-    model = model or GPT2LMHeadModel(config)
+    model = model or causal_lm(  # with GPT-2's own special tokens, as GPT2Config has them
+        layers=1, positions=16, vocab_size=vocab, eos_token_id=50256, pad_token_id=None
+    )
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return model

@@ -8,30 +8,15 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from transformers import (
-    GPT2Config,
-    GPT2LMHeadModel,
-    GPTNeoXConfig,
-    GPTNeoXForCausalLM,
-    LlamaConfig,
-    LlamaForCausalLM,
-)
 
+from rlhf_lab.checkpoints import latest_checkpoint, load_checkpoint
 from rlhf_lab.errors import DivergenceError, InputError
 from rlhf_lab.models import ScalarModel, reward_function, trainable
 from rlhf_lab.ppo import METRICS, PPOConfig, PPOTrainer
 from rlhf_lab.ppo_state import gradient
-from rlhf_lab.runtime import latest_checkpoint, load_checkpoint
+from tiny_models import FAMILIES, PAD, SPECIAL_TOKENS, causal_lm
 
-PAD, EOS, WORDS = 1, 0, 16
-TOKENIZER = SimpleNamespace(eos_token_id=EOS, pad_token_id=PAD, eos_token="<e>", pad_token="<p>")
-COMMON = {"vocab_size": WORDS, "bos_token_id": EOS, "eos_token_id": EOS, "pad_token_id": PAD}
-ROPE = {
-    "hidden_size": 16,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "intermediate_size": 32,
-}
+WORDS = 16
 PROMPTS = [[7, 3, 9, 12, 5], [8], [4, 4, 6], [3, 15, 2, 14], [5, 11], [9, 9], [13], [2, 8, 9]]
 SMALL = {
     "steps": 3,
@@ -46,15 +31,7 @@ SMALL = {
 
 
 def make(kind: str = "gpt2", seed: int = 0) -> torch.nn.Module:
-    torch.manual_seed(seed)
-    if kind == "gpt2":
-        config = GPT2Config(n_embd=16, n_layer=2, n_head=2, n_positions=32, **COMMON)
-        model = GPT2LMHeadModel(config)
-    elif kind == "llama":
-        model = LlamaForCausalLM(LlamaConfig(**COMMON, **ROPE))
-    else:
-        model = GPTNeoXForCausalLM(GPTNeoXConfig(**COMMON, **ROPE))
-    return model.double().eval()
+    return causal_lm(kind, seed, vocab_size=WORDS, width=16, positions=32).double()
 
 
 def fives(prompts, responses, mask):
@@ -76,7 +53,7 @@ def trainer(kind="gpt2", policy=None, pretrain=None, prompts=PROMPTS, reward=fiv
         make(kind),
         reward,
         value,
-        TOKENIZER,
+        SPECIAL_TOKENS,
         prompts,
         pretrain,
         config,
@@ -93,7 +70,7 @@ def weights(model) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("micro", [0, 2])
-@pytest.mark.parametrize("kind", ["gpt2", "llama", "neox"])
+@pytest.mark.parametrize("kind", FAMILIES)
 def test_learning_rate_0_means_ratio_1(kind, micro):
     """In every step of every inner epoch, whatever the padding and the split."""
     for longest in (1, 5):
@@ -377,14 +354,22 @@ def test_callback_sees_every_iteration():
 # --- other models -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["gpt2", "llama", "neox"])
+@pytest.mark.parametrize("kind", FAMILIES)
 def test_three_ppo_ptx_steps_in_float32(kind):
     model, value = make(kind).float(), ScalarModel.from_policy(make(kind).float(), 0)
     reward = reward_function(value.copy())
     config = PPOConfig(**(SMALL | {"gamma": 0.3}))
     before = weights(model)
     run = PPOTrainer(
-        model, copy.deepcopy(model), reward, value, TOKENIZER, PROMPTS, blocks(), config, quiet=True
+        model,
+        copy.deepcopy(model),
+        reward,
+        value,
+        SPECIAL_TOKENS,
+        PROMPTS,
+        blocks(),
+        config,
+        quiet=True,
     )
     history = run.train()
     assert len(history) == 3
@@ -453,7 +438,7 @@ def test_refuses(change, argument):
 
 def test_refuses_models_that_do_not_go_together():
     policy, value = make(), ScalarModel.from_policy(make(), 0)
-    config, rest = PPOConfig(**SMALL), (TOKENIZER, PROMPTS, None)
+    config, rest = PPOConfig(**SMALL), (SPECIAL_TOKENS, PROMPTS, None)
     same_id = SimpleNamespace(eos_token_id=0, pad_token_id=0, eos_token="<e>", pad_token="<e>")
     none = SimpleNamespace(eos_token_id=None, pad_token_id=1, eos_token=None, pad_token="<p>")
     for tokenizer in (same_id, none):

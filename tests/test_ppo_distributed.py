@@ -5,31 +5,24 @@ from __future__ import annotations
 import multiprocessing
 import os
 import socket
-from types import SimpleNamespace
 
 import pytest
 import torch
 from accelerate.state import AcceleratorState
 from safetensors.torch import load_file, save_file
-from transformers import GPT2Config, GPT2LMHeadModel
 
 from rlhf_lab.errors import InputError
 from rlhf_lab.models import ScalarModel
 from rlhf_lab.ppo import PPOConfig, PPOTrainer
-from rlhf_lab.runtime import read_metrics
+from rlhf_lab.tracking import read_metrics
+from tiny_models import SPECIAL_TOKENS, causal_lm
 
-PAD, EOS, WORDS = 1, 0, 16
-TOKENIZER = SimpleNamespace(eos_token_id=EOS, pad_token_id=PAD, eos_token="<e>", pad_token="<p>")
+WORDS = 16
 PROMPTS = [[7, 3, 9, 12], [8], [4, 4, 6], [3, 15], [5, 11], [9, 9], [13], [2, 2, 2, 2, 6]]
 
 
-def make(seed: int = 0) -> GPT2LMHeadModel:
-    torch.manual_seed(seed)
-    config = GPT2Config(
-        n_embd=16, n_layer=2, n_head=2, n_positions=16, vocab_size=WORDS,
-        bos_token_id=EOS, eos_token_id=EOS, pad_token_id=PAD,
-    )  # fmt: skip
-    return GPT2LMHeadModel(config).double().eval()
+def make(seed: int = 0) -> torch.nn.Module:
+    return causal_lm(seed=seed, vocab_size=WORDS, width=16, positions=16).double()
 
 
 def run(folder, name: str, **settings) -> PPOTrainer:
@@ -50,7 +43,7 @@ def run(folder, name: str, **settings) -> PPOTrainer:
         make(),
         lambda p, r, m: ((r == 5) * m).sum(1).double(),
         ScalarModel.from_policy(make(1), 0),
-        TOKENIZER,
+        SPECIAL_TOKENS,
         PROMPTS,
         torch.randint(2, WORDS, (10, 6), generator=torch.Generator().manual_seed(9)),
         PPOConfig(**(defaults | settings)),

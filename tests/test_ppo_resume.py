@@ -9,19 +9,18 @@ import os
 import random
 import signal
 import time
-from types import SimpleNamespace
 
 import pytest
 import torch
-from transformers import GPT2Config, GPT2LMHeadModel
 
+from rlhf_lab.checkpoints import latest_checkpoint, load_checkpoint
 from rlhf_lab.errors import CheckpointError
 from rlhf_lab.models import ScalarModel
 from rlhf_lab.ppo import PPOConfig, PPOTrainer
-from rlhf_lab.runtime import latest_checkpoint, load_checkpoint, read_metrics
+from rlhf_lab.tracking import read_metrics
+from tiny_models import SPECIAL_TOKENS, causal_lm
 
-PAD, EOS, WORDS = 1, 0, 16
-TOKENIZER = SimpleNamespace(eos_token_id=EOS, pad_token_id=PAD, eos_token="<e>", pad_token="<p>")
+WORDS = 16
 PROMPTS = [[7, 3, 9], [8], [4, 4, 6], [3, 15], [5, 11], [9, 9], [13]]
 SETTINGS = {
     "batch_size": 4,
@@ -36,14 +35,8 @@ SETTINGS = {
 }
 
 
-def make() -> GPT2LMHeadModel:
-    torch.manual_seed(0)
-    return GPT2LMHeadModel(
-        GPT2Config(
-            n_embd=8, n_layer=1, n_head=1, n_positions=16, vocab_size=WORDS,
-            bos_token_id=EOS, eos_token_id=EOS, pad_token_id=PAD,
-        )
-    ).eval()  # fmt: skip
+def make() -> torch.nn.Module:
+    return causal_lm(vocab_size=WORDS, width=8, layers=1, heads=1, positions=16)
 
 
 def trainer(folder, steps, callback=None, **settings) -> PPOTrainer:
@@ -53,7 +46,7 @@ def trainer(folder, steps, callback=None, **settings) -> PPOTrainer:
         make(),
         lambda p, r, m: ((r == 5) * m).sum(1).float(),
         ScalarModel.from_policy(make(), 0),
-        TOKENIZER,
+        SPECIAL_TOKENS,
         PROMPTS,
         blocks,
         PPOConfig(**(SETTINGS | {"steps": steps} | settings)),

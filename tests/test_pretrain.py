@@ -12,9 +12,10 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config
 
 from rlhf_lab import pretrain as P
+from rlhf_lab.checkpoints import latest_checkpoint, load_checkpoint
 from rlhf_lab.config import PretrainConfig
 from rlhf_lab.errors import CheckpointError, DivergenceError, InputError
-from rlhf_lab.runtime import file_hash, latest_checkpoint, load_checkpoint
+from rlhf_lab.files import file_hash
 
 CONFIG = PretrainConfig(
     steps=8,

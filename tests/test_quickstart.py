@@ -13,35 +13,22 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import GPT2Config, GPT2LMHeadModel
 
 from rlhf_lab import pipeline, quickstart
 from rlhf_lab.config import ChainConfig, PPOConfig, RMConfig, SFTConfig
 from rlhf_lab.errors import CheckpointError
 from rlhf_lab.evaluate import Neural, held_out_loss
-from rlhf_lab.models import load_policy, save_policy
-from rlhf_lab.pretrain import train_tokenizer
+from rlhf_lab.models import load_policy
 from rlhf_lab.quickstart import COLUMNS, SYSTEMS, Tax, as_text, run_quickstart
 from rlhf_lab.report import write_report
-from rlhf_lab.runtime import read_metrics
-from rlhf_lab.world import World
+from rlhf_lab.tracking import read_metrics
 
 
 @pytest.fixture(scope="module")
-def config(tmp_path_factory) -> ChainConfig:
+def config(fernwick_model) -> ChainConfig:
     """Every stage once, on a random model."""
-    tokenizer = train_tokenizer([d.text for d in World(0).documents(1500)], 900)
-    torch.manual_seed(0)
-    shape = GPT2Config(
-        vocab_size=len(tokenizer), n_embd=32, n_layer=2, n_head=2, n_positions=256,
-        bos_token_id=None, eos_token_id=0, pad_token_id=1, resid_pdrop=0.0, embd_pdrop=0.0,
-        attn_pdrop=0.0,
-    )  # fmt: skip
-    model = save_policy(
-        GPT2LMHeadModel(shape), tokenizer, tmp_path_factory.mktemp("model") / "base"
-    )
     return ChainConfig(
-        model=str(model),
+        model=str(fernwick_model),
         demonstrations=8,
         early_demonstrations=4,
         rankings=4,

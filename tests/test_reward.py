@@ -12,56 +12,25 @@ import pandas as pd
 import pytest
 import torch
 from datasets import Dataset
-from transformers import (
-    GPT2Config,
-    GPT2LMHeadModel,
-    GPTNeoXConfig,
-    GPTNeoXForCausalLM,
-    LlamaConfig,
-    LlamaForCausalLM,
-)
 
 from rlhf_lab import reward as R
+from rlhf_lab.checkpoints import latest_checkpoint
 from rlhf_lab.config import RMConfig
-from rlhf_lab.data import (
-    Demonstration,
-    EncodedRanking,
-    Ranking,
-    collate_rankings,
-    encode_rankings,
-)
+from rlhf_lab.encoding import EncodedRanking, collate_rankings, encode_rankings
 from rlhf_lab.errors import CheckpointError, DivergenceError, InputError
 from rlhf_lab.models import ScalarModel
-from rlhf_lab.pretrain import train_tokenizer
-from rlhf_lab.runtime import latest_checkpoint
+from rlhf_lab.records import Demonstration, Ranking
+from tiny_models import FAMILIES, causal_lm, pad_is_eos
 
 CONFIG = RMConfig(epochs=3.0, batch_size=4, learning_rate=3e-3, max_length=40, checkpoint_every=3)
-SHAPE = {"vocab_size": 264, "pad_token_id": 1, "eos_token_id": 0}
-SMALL = {
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-}
 
 
-@pytest.fixture(scope="module")
-def tokenizer():
-    return train_tokenizer(["say cat"] * 5, 262)
+def policy(family="gpt2", **shape):
+    return causal_lm(family, vocab_size=264, **shape)
 
 
-def policy(family="gpt2", **changes):
-    torch.manual_seed(0)
-    if family == "llama":
-        return LlamaForCausalLM(LlamaConfig(**SMALL, **SHAPE, max_position_embeddings=64))
-    if family == "gpt_neox":
-        return GPTNeoXForCausalLM(GPTNeoXConfig(**SMALL, **SHAPE, max_position_embeddings=64))
-    config = SHAPE | {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 64} | changes
-    return GPT2LMHeadModel(GPT2Config(**config))
-
-
-def scalar(family="gpt2", seed=0, **changes):
-    return ScalarModel.from_policy(policy(family, **changes), seed)
+def scalar(family="gpt2", seed=0, **shape):
+    return ScalarModel.from_policy(policy(family, **shape), seed)
 
 
 def rankings(count=12, seed=0):
@@ -169,7 +138,7 @@ def test_chunks_cover_all_rows_within_the_budget(monkeypatch):
     assert R._chunks([]) == []
 
 
-@pytest.mark.parametrize("family", ["gpt2", "llama", "gpt_neox"])
+@pytest.mark.parametrize("family", FAMILIES)
 def test_it_learns_the_order_on_models_of_other_families(tokenizer, family):
     model = scalar(family)
     config = dataclasses.replace(CONFIG, epochs=8.0)
@@ -431,15 +400,13 @@ def test_wrong_demonstrations_are_found_before_training(tokenizer):
 
 
 def test_pad_equal_to_eos_is_refused():
-    own = train_tokenizer(["a"], 258)
-    own.pad_token = own.eos_token
     with pytest.raises(InputError, match="pad token that is not EOS"):
-        R.train_reward_model(scalar(), own, rankings(4), CONFIG)
+        R.train_reward_model(scalar(), pad_is_eos(), rankings(4), CONFIG)
 
 
 def test_rows_longer_than_the_context_are_refused(tokenizer):
     with pytest.raises(InputError, match="context of 16 tokens"):
-        R.train_reward_model(scalar(n_positions=16), tokenizer, rankings(4), CONFIG)
+        R.train_reward_model(scalar(positions=16), tokenizer, rankings(4), CONFIG)
 
 
 def test_a_loss_that_is_not_finite_is_an_error(tokenizer):

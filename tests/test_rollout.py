@@ -4,44 +4,22 @@ from __future__ import annotations
 
 import pytest
 import torch
-from transformers import (
-    GPT2Config,
-    GPT2LMHeadModel,
-    GPTNeoXConfig,
-    GPTNeoXForCausalLM,
-    LlamaConfig,
-    LlamaForCausalLM,
-)
 
 from rlhf_lab import objectives as O
 from rlhf_lab.config import PPOConfig
 from rlhf_lab.errors import DivergenceError, InputError
 from rlhf_lab.models import PolicyLogits, ScalarModel
 from rlhf_lab.rollout import collect, response_states, scatter
+from tiny_models import EOS, FAMILIES, PAD, causal_lm
 
-PAD, EOS = 1, 0
-COMMON = {"vocab_size": 8, "bos_token_id": EOS, "eos_token_id": EOS, "pad_token_id": PAD}
-ROPE = {
-    "hidden_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "intermediate_size": 64,
-}
 PROMPTS = [[7, 3, 2, 6, 5], [4], [4, 4, 6], [3, 5, 2, 7], [5, 2], [7, 7], [6], [2, 3, 4]]
 
 
 def make(kind: str, seed: int) -> torch.nn.Module:
-    torch.manual_seed(seed)
-    if kind == "gpt2":
-        config = GPT2Config(n_embd=32, n_layer=2, n_head=2, n_positions=64, **COMMON)
-        model = GPT2LMHeadModel(config)
-    elif kind == "llama":
-        model = LlamaForCausalLM(LlamaConfig(**COMMON, **ROPE))
-    else:
-        model = GPTNeoXForCausalLM(GPTNeoXConfig(**COMMON, **ROPE))
+    model = causal_lm(kind, seed, vocab_size=8)
     with torch.no_grad():
         model.get_output_embeddings().weight.mul_(5)
-    return model.double().eval()
+    return model.double()
 
 
 def roll(kind="gpt2", reward=None, prompts=PROMPTS, **settings):
@@ -68,7 +46,7 @@ def roll(kind="gpt2", reward=None, prompts=PROMPTS, **settings):
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
-@pytest.mark.parametrize("kind", ["gpt2", "llama", "neox"])
+@pytest.mark.parametrize("kind", FAMILIES)
 def test_every_number_row_by_row(kind, temperature):
     rollout, policy, reference, value, config = roll(
         kind, temperature=temperature, missing_eos_penalty=0.5
@@ -109,7 +87,7 @@ def test_every_number_row_by_row(kind, temperature):
     torch.testing.assert_close(rollout.advantages, O.masked_whiten(advantages, mask))
 
 
-@pytest.mark.parametrize("kind", ["gpt2", "llama", "neox"])
+@pytest.mark.parametrize("kind", FAMILIES)
 def test_batch_and_micro_batches_change_nothing(kind):
     whole, *_ = roll(kind)
     for size in (1, 2, 4):

@@ -12,21 +12,14 @@ import pytest
 import torch
 import transformers
 from datasets import Dataset
-from transformers import (
-    GPT2Config,
-    GPT2LMHeadModel,
-    GPTNeoXConfig,
-    GPTNeoXForCausalLM,
-    LlamaConfig,
-    LlamaForCausalLM,
-)
 
+from rlhf_lab.checkpoints import latest_checkpoint, load_checkpoint
 from rlhf_lab.config import SFTConfig
-from rlhf_lab.data import Demonstration, collate_completions, encode_demonstrations
+from rlhf_lab.encoding import collate_completions, encode_demonstrations
 from rlhf_lab.errors import CheckpointError, DivergenceError, InputError
-from rlhf_lab.pretrain import train_tokenizer
-from rlhf_lab.runtime import latest_checkpoint, load_checkpoint
+from rlhf_lab.records import Demonstration
 from rlhf_lab.sft import train_sft
+from tiny_models import NO_DROPOUT, causal_lm, pad_is_eos
 
 CONFIG = SFTConfig(
     epochs=4.0,
@@ -42,52 +35,16 @@ DEMONSTRATIONS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def tokenizer():
-    return train_tokenizer(["say cat"] * 5, 262)
-
-
 def gpt2(seed=0, **changes):
-    torch.manual_seed(seed)
-    config = {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 64, "vocab_size": 264}
-    config |= {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
-    config |= {"pad_token_id": 1, "eos_token_id": 0}
-    return GPT2LMHeadModel(GPT2Config(**(config | changes))).eval()
+    return causal_lm(seed=seed, **({"vocab_size": 264} | NO_DROPOUT | changes))
 
 
 def llama():
-    torch.manual_seed(0)
-    return LlamaForCausalLM(
-        LlamaConfig(
-            hidden_size=32,
-            intermediate_size=48,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            num_key_value_heads=1,
-            vocab_size=264,
-            max_position_embeddings=64,
-            pad_token_id=1,
-            eos_token_id=0,
-        )
-    ).eval()
+    return causal_lm("llama", vocab_size=264, num_key_value_heads=1)
 
 
 def gpt_neox():
-    torch.manual_seed(0)
-    return GPTNeoXForCausalLM(
-        GPTNeoXConfig(
-            hidden_size=32,
-            intermediate_size=48,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            vocab_size=264,
-            max_position_embeddings=64,
-            hidden_dropout=0.0,
-            attention_dropout=0.0,
-            pad_token_id=1,
-            eos_token_id=0,
-        )
-    ).eval()
+    return causal_lm("gpt_neox", vocab_size=264)
 
 
 def weights(model):
@@ -296,12 +253,6 @@ def test_pretraining_text_is_mixed_in_as_a_share_of_the_rows(tokenizer):
 
 
 # --- refusals ---------------------------------------------------------------------------------
-
-
-def pad_is_eos():
-    own = train_tokenizer(["a"], 258)
-    own.pad_token = own.eos_token
-    return own
 
 
 @pytest.mark.parametrize(

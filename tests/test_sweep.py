@@ -15,17 +15,19 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from transformers import GPT2Config, GPT2LMHeadModel
 
+from rlhf_lab.checkpoints import latest_checkpoint
 from rlhf_lab.config import ChainConfig, PPOConfig, RMConfig, SFTConfig, SweepConfig, load
 from rlhf_lab.errors import InputError
 from rlhf_lab.fingerprint import code_fingerprint, fingerprint, tensor_fingerprint
 from rlhf_lab.models import save_policy
 from rlhf_lab.pool import run_tasks
 from rlhf_lab.pretrain import train_tokenizer
-from rlhf_lab.runtime import Interrupt, latest_checkpoint, read_metrics
+from rlhf_lab.runtime import Interrupt
 from rlhf_lab.sweep import Cell, Grid, sweep
+from rlhf_lab.tracking import read_metrics
 from rlhf_lab.world import World
+from tiny_models import causal_lm
 
 TABLES = ("runs.csv", "curves.csv", "samples.json")
 GRID = {"betas": (0.0, 0.5), "gammas": (0.0, 1.0), "seeds": (0,)}
@@ -37,22 +39,7 @@ def chain_config(tmp_path_factory):
     """A chain over a random GPT-2 with two layers of 32."""
     torch.set_num_threads(1)  # as in the processes of a sweep, so that sums are the same
     tokenizer = train_tokenizer([d.text for d in World(0).documents(200)], 600)
-    torch.manual_seed(0)
-    model = GPT2LMHeadModel(
-        GPT2Config(
-            n_embd=32,
-            n_layer=2,
-            n_head=2,
-            n_positions=512,
-            vocab_size=len(tokenizer),
-            resid_pdrop=0.0,
-            embd_pdrop=0.0,
-            attn_pdrop=0.0,
-            bos_token_id=None,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-        )
-    )
+    model = causal_lm(vocab_size=len(tokenizer), positions=512)
     folder = tmp_path_factory.mktemp("models") / "base"
     save_policy(model, tokenizer, folder)
     return ChainConfig(
