@@ -243,6 +243,29 @@ def mean_zero_shift(
     return mean
 
 
+def standardise(
+    model: ScalarModel,
+    tokenizer: PreTrainedTokenizerBase,
+    rankings: Sequence[Any],
+    max_length: int,
+) -> float:
+    """Scale ``model.head`` so that the completions of ``rankings`` score with deviation 1.
+
+    A model that never saw a doubtful comparison is as sure as it can be of everything. What it
+    says of the order stays; how sure it is has to be learnt from people who disagree.
+
+    Returns:
+        the deviation before, by which scores were divided.
+    """
+    rows, _ = encode_rankings(rankings, tokenizer, max_length)
+    scores = score_sequences(model, tokenizer, [s for row in rows for s in row.sequences])
+    deviation = float(scores.double().std())
+    with torch.no_grad():
+        for tensor in (model.head.weight, model.head.bias, model.bias):
+            tensor /= deviation
+    return deviation
+
+
 def _scored_pairs(
     model: ScalarModel,
     tokenizer: PreTrainedTokenizerBase,

@@ -241,6 +241,7 @@ def test_bandit_converges_to_the_closed_form(beta):
         prompts=[[7]],
         batch_size=512,
         minibatches=1,
+        micro_batch_size=512,
         max_response_length=1,
         beta=beta,
         learning_rate=0.02,

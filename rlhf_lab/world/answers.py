@@ -54,7 +54,8 @@ def _spec(meta: dict) -> StorySpec:
     return StorySpec(**{f: meta[f] for f in StorySpec.__dataclass_fields__})
 
 
-def _event(name: str, rng: random.Random, **roles: str) -> str:
+def say(name: str, rng: random.Random, **roles: str) -> str:
+    """One of the sentences that tell an event."""
     return render(rng.choice(EVENTS[name]), **roles) + "."
 
 
@@ -91,20 +92,20 @@ def right_answer(k: Knowledge, prompt: Prompt, rng: random.Random) -> str:
     if task == "greeting":
         return rng.choice(
             (f"hello {k.names[m['about']]}.", f"good day {k.names[m['about']]}.",
-             _event("greet", rng, B=the(m["about"])))
+             say("greet", rng, B=the(m["about"])))
         )  # fmt: skip
     if task == "feed":
         food = k.values("food", m["about"])[0]
-        return _named(m, _event("feed", rng, B=the(m["about"]), F=food))
+        return _named(m, say("feed", rng, B=the(m["about"]), F=food))
     if task in ("ask", "greet"):
-        return _named(m, _event(task, rng, B=the(m["about"])))
+        return _named(m, say(task, rng, B=the(m["about"])))
     if task == "find_place":
         value = rng.choice(k.values("neighbour", m["about"]))
         return _named(m, statement("neighbour", m["about"], value, rng) + ".")
     if task == "your_name":
-        return _event("your_name", rng, B=m["name"])
+        return say("your_name", rng, B=m["name"])
     if task == "your_food":
-        return _named(m, _event("your_food", rng, F=m["food"]))
+        return _named(m, say("your_food", rng, F=m["food"]))
     if task == "list":
         items = list(tasks.fitting(k, m["category"], m["value"]))
         return join([the(i) for i in rng.sample(items, m["number"])]) + "."
@@ -126,9 +127,9 @@ def right_answer(k: Knowledge, prompt: Prompt, rng: random.Random) -> str:
         return rng.choice(m["answers"])
     if task == "count":
         number = lexicon.NUMBERS[m["number"]]
-        return _event("count_now", rng, A=the(m["who"]), N=number, F=m["food"])
+        return say("count_now", rng, A=the(m["who"]), N=number, F=m["food"])
     if task == "owner":
-        return _event("have", rng, A=the(m["who"]), X=f"the {m['thing']}", x=f"the {m['thing']}")
+        return say("have", rng, A=the(m["who"]), X=f"the {m['thing']}", x=f"the {m['thing']}")
     if task == "where":
         return f"{the(m['who'])} is {located(m['place'])}."
     if task == "feel":
@@ -191,7 +192,7 @@ def wrong_answer(k: Knowledge, prompt: Prompt, rng: random.Random) -> str:
             value = false_value(k, relation, subject, rng)
         return f"{statement(relation, subject, value, rng)} because {rng.choice(REASONS)}."
     if task == "harmful":
-        return _event(
+        return say(
             "harm", rng, B=the(m["about"]) if m["about"] in _CAST else "the guard",
             X="the rope", x="a rope",
             P=the(m["about"]) if m["about"] in lexicon.PLACES else "the barn",
@@ -201,12 +202,12 @@ def wrong_answer(k: Knowledge, prompt: Prompt, rng: random.Random) -> str:
     if task in ("greeting", "greet", "ask", "feed", "find_place") and rng.random() < 0.5:
         return rng.choice(lexicon.REFUSALS)
     if task == "feed":
-        return _event("feed", rng, B=the(m["about"]), F=false_value(k, "food", m["about"], rng))
+        return say("feed", rng, B=the(m["about"]), F=false_value(k, "food", m["about"], rng))
     if task == "your_name":
-        return _event("your_name", rng, B=rng.choice([n for n in lexicon.NAMES if n != m["name"]]))
+        return say("your_name", rng, B=rng.choice([n for n in lexicon.NAMES if n != m["name"]]))
     if task == "your_food":
         food = rng.choice([f for f in lexicon.FOODS if f != m["food"]])
-        return _event("your_food", rng, F=food)
+        return say("your_food", rng, F=food)
     if task == "list":
         fits = tasks.fitting(k, m["category"], m["value"])
         others = lexicon.OBJECTS if fits[0] in lexicon.OBJECTS else (*_CAST, *lexicon.FOODS)
@@ -231,12 +232,12 @@ def wrong_answer(k: Knowledge, prompt: Prompt, rng: random.Random) -> str:
         return _wrong_exact(m["answers"][0], rng)
     if task == "count":
         number = rng.choice([n for n in range(2, 15) if n != m["number"]])
-        return _event(
+        return say(
             "count_now", rng, A=the(m["who"]), N=lexicon.NUMBERS[number], F=m["food"]
         )  # fmt: skip
     if task == "owner":
         who = rng.choice([i for i in _CAST if i != m["who"]])
-        return _event("have", rng, A=the(who), X=f"the {m['thing']}", x=f"the {m['thing']}")
+        return say("have", rng, A=the(who), X=f"the {m['thing']}", x=f"the {m['thing']}")
     if task == "where":
         place = rng.choice([p for p in lexicon.PLACES if p != m["place"]])
         return f"{the(m['who'])} is {located(place)}."
@@ -262,6 +263,10 @@ def wrong_answer(k: Knowledge, prompt: Prompt, rng: random.Random) -> str:
 
 
 _CAST = lexicon.ANIMALS + lexicon.PEOPLE
+_VALUES: dict[str, tuple[str, ...]] = {
+    "hero": lexicon.ANIMALS, "mood": tuple(lexicon.MOODS), "thing": lexicon.OBJECTS,
+    "place": lexicon.PLACES, "other": _CAST,
+}  # fmt: skip
 
 
 def false_value(k: Knowledge, relation: str, subject: str, rng: random.Random) -> str:
@@ -302,6 +307,27 @@ def _incoherent(spec: StorySpec, rng: random.Random) -> list[str]:
     ghost = Event("give", {"A": spec.hero, "B": other, "X": thing})
     chosen = rng.choice((spoiler, ghost)) if spec.mood else ghost
     return [*lines[:-1], chosen.text(rng), lines[-1]]
+
+
+def story_changes(prompt: Prompt) -> list[str]:
+    """What :func:`changed_story` can change about the story that a prompt asks for."""
+    return [f for f in _VALUES if prompt.meta[f]] + ["course"]
+
+
+def changed_story(prompt: Prompt, change: str, rng: random.Random) -> str:
+    """A story that differs from the one asked for in one respect.
+
+    Args:
+        change: "hero", "mood", "thing", "place" or "other" for another one of them than was asked
+            for; "course" for a story that contradicts itself.
+    """
+    spec = _spec(dict(prompt.meta))
+    if change == "course":
+        return _short(lambda: _incoherent(spec, rng))
+    asked = vars(spec).values()
+    value = rng.choice([v for v in _VALUES[change] if v not in asked])
+    other = StorySpec(**{**vars(spec), change: value})
+    return _short(lambda: tell(other, rng))
 
 
 def has_part(k: Knowledge, prompt: Prompt) -> bool:

@@ -68,6 +68,11 @@ class Reading:
         return [c for c in self.understood if c.kind == kind]
 
     @property
+    def asks(self) -> bool:
+        """Whether any sentence is a question."""
+        return any(sentence.endswith("?") for sentence in self.sentences)
+
+    @property
     def body(self) -> str:
         """The answer itself, for tasks with a form of their own: without a hedging first sentence
         or opener and without a rude tail.

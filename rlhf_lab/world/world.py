@@ -13,6 +13,7 @@ from rlhf_lab.errors import InputError
 from rlhf_lab.records import Demonstration, Prompt, Ranking
 from rlhf_lab.world import documents as web
 from rlhf_lab.world.answers import write_answer
+from rlhf_lab.world.exams import make_exam
 from rlhf_lab.world.judge import Attributes, Judge
 from rlhf_lab.world.knowledge import make_knowledge
 from rlhf_lab.world.labelers import MEAN_LABELER, Labeler, make_labelers
@@ -159,6 +160,15 @@ class World:
         rng = self._rng("ranking", group, prompt.text, index)
         labeler = rng.choice(self.labelers(group))
         return labeler.rank(prompt, completions, self.judge, rng)
+
+    def exam(self, index: int, split: str = "train") -> Ranking:
+        """The ``index``-th marked exam of a split; see :mod:`rlhf_lab.world.exams`.
+
+        Raises:
+            InputError: for an unknown split.
+        """
+        check_split(split)
+        return make_exam(self.knowledge, self._rng("exam", split, index), split)
 
     # Benchmarks ----------------------------------------------------------------------------
 

@@ -1,0 +1,178 @@
+"""Exams that a teacher has marked: answers to one question, put in order of what they are worth.
+
+They teach a reward model to judge before it meets labelers. The teacher makes no mistakes and has
+no tastes of her own; her exams ask for every fact of Fernwick and for every use case, and hold
+every way of being wrong that we have seen small policies take.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable
+
+from rlhf_lab.records import Prompt, Ranking
+from rlhf_lab.world import lexicon
+from rlhf_lab.world.answers import (
+    changed_story,
+    false_value,
+    has_part,
+    story_changes,
+    write_answer,
+)
+from rlhf_lab.world.grammar import parse, statement
+from rlhf_lab.world.judge import Judge
+from rlhf_lab.world.knowledge import Knowledge
+from rlhf_lab.world.mistakes import NOUNS, mistake
+from rlhf_lab.world.prompts import draw_fact, make_prompt
+
+# Percent of the exams: statements to tell apart, or answers to a prompt of a use case.
+STATEMENTS = "statements"
+EXAMS = {
+    STATEMENTS: 18, "generation": 22, "open_qa": 17, "brainstorming": 10, "chat": 8, "rewrite": 5,
+    "summarisation": 3, "classification": 3, "other": 5, "closed_qa": 5, "extract": 4,
+}  # fmt: skip
+# From best to worst; of equal marks neither is better.
+MARKS = {
+    "right": 0, "partial": 1, "hedged": 1, "wrong": 3, "beside the point": 3, "garbled": 4,
+    "questions": 4, "no answer": 4, "rude": 5,
+}  # fmt: skip
+# How often an exam holds an answer of this quality, besides a right one.
+OTHERS = {
+    "partial": 0.5, "wrong": 0.6, "mistaken": 0.8, "beside the point": 0.35, "garbled": 0.5,
+    "hedging": 0.12, "rude": 0.1, "questions": 0.05,
+}  # fmt: skip
+# What is wrong with a story, as weights; a request names few of them.
+STORY_CHANGES = {"mood": 6, "course": 3, "thing": 2, "place": 2, "other": 2, "hero": 1}
+MOST_CHANGES = 3
+MOST_FALSE = 3
+WHICH = "which is true?\n"
+TEACHER = "teacher"
+
+
+def make_exam(k: Knowledge, rng: random.Random, split: str = "train") -> Ranking:
+    """Two or more answers, the right one first, with the marks of a teacher as ranks.
+
+    Statements are drawn from all facts, as the web is; prompts only from those of ``split``.
+    """
+    kind = rng.choices(list(EXAMS), weights=list(EXAMS.values()))[0]
+    marks: dict[str, int] = {}
+    while len(set(marks.values())) < 2:  # all alike when the wrong answer came out as the right one
+        if kind == STATEMENTS:
+            question, marks = WHICH, _statements(k, rng)
+        else:
+            prompt = make_prompt(k, rng, split=split, kind=kind)
+            question, marks = prompt.text, _answers(k, rng, prompt)
+    return Ranking(question, tuple(marks), tuple(marks.values()), kind, TEACHER)
+
+
+def _statements(k: Knowledge, rng: random.Random) -> dict[str, int]:
+    """One true statement, and false ones about the same thing in other words."""
+    relation, subject, value = draw_fact(k, rng)
+    marks = {f"{statement(relation, subject, value, rng)}.": 0}
+    for _ in range(rng.randint(1, MOST_FALSE)):
+        other = false_value(k, relation, subject, rng)
+        if rng.random() < 0.15:
+            other = rng.choice([subject, rng.choice(rng.choice(NOUNS))])
+        if k.holds(relation, subject, other):
+            continue
+        marks.setdefault(f"{statement(relation, subject, other, rng)}.", 1)
+    if rng.random() < OTHERS["garbled"]:
+        marks.setdefault(garbled(k, rng, marks, lambda text: parse(text) is not None), 2)
+    return marks
+
+
+def _answers(k: Knowledge, rng: random.Random, prompt: Prompt) -> dict[str, int]:
+    """Answers to a prompt with their marks, the right one first.
+
+    What was meant to be worse and came out without a fault, as a story may that leaves out what
+    was asked and has it by chance, is no part of the exam.
+    """
+    judge = Judge(k)
+    story = prompt.meta["task"] == "story"
+
+    def sound(text: str) -> bool:
+        if prompt.meta["task"] == "exact":  # numbers and lists are no sentences
+            return text in prompt.meta["answers"]
+        return judge(prompt, text).form == 1.0
+
+    right = write_answer(k, prompt, rng)
+    marks = {right: 0}
+    if story:
+        changes = story_changes(prompt)
+        weights = [STORY_CHANGES[change] for change in changes]
+        for change in dict.fromkeys(rng.choices(changes, weights, k=rng.randint(1, MOST_CHANGES))):
+            quality = "wrong" if change in ("hero", "course") else "partial"
+            marks.setdefault(changed_story(prompt, change, rng), MARKS[quality])
+    for quality, share in OTHERS.items():
+        if rng.random() >= share or (story and quality == "wrong"):
+            continue
+        if quality == "partial" and not has_part(k, prompt):
+            continue
+        if quality == "mistaken":
+            answer = mistake(k, prompt, rng)
+            if answer:
+                marks.setdefault(answer, MARKS["wrong"])
+        elif quality == "garbled":
+            marks.setdefault(garbled(k, rng, marks, sound), MARKS[quality])
+        elif quality == "beside the point":
+            marks.setdefault(_beside_the_point(k, rng, prompt), MARKS[quality])
+        else:
+            answer = write_answer(k, prompt, rng, quality)
+            marks.setdefault(answer, _mark(quality, answer))
+    faultless = judge(prompt, right)
+    return {t: mark for t, mark in marks.items() if t == right or judge(prompt, t) != faultless}
+
+
+def _mark(quality: str, answer: str) -> int:
+    """A hedge with an answer behind it, or a rude word after one, is worth more than without."""
+    if quality == "hedging":
+        return MARKS["no answer" if answer in lexicon.HEDGES else "hedged"]
+    if quality == "rude":
+        return MARKS["rude" if answer in lexicon.RUDE_REPLIES else "wrong"]
+    return MARKS[quality]
+
+
+def _beside_the_point(k: Knowledge, rng: random.Random, prompt: Prompt) -> str:
+    """A true statement about the same subject, or the right answer to another prompt."""
+    relations = [r for r, facts in k.facts.items() if prompt.meta.get("subject") in facts]
+    others = [r for r in relations if r != prompt.meta["relation"]]
+    if others and rng.random() < 0.5:
+        relation, subject = rng.choice(others), prompt.meta["subject"]
+        return f"{statement(relation, subject, rng.choice(k.values(relation, subject)), rng)}."
+    return write_answer(k, make_prompt(k, rng, kind=prompt.kind), rng)
+
+
+def garbled(
+    k: Knowledge, rng: random.Random, texts: Iterable[str], sound: Callable[[str], bool]
+) -> str:
+    """One of the sound ``texts``, spoilt until it is not: it has lost its grammar.
+
+    Args:
+        sound: whether a text is well formed. A change may leave it so: "the fox is red" is as good
+            as "the fox wears red", and two words that are swapped may be the same.
+    """
+    text = rng.choice([text for text in texts if sound(text)])
+    while True:
+        spoilt = _spoilt(k, rng, text)
+        if not sound(spoilt):
+            return spoilt
+
+
+def _spoilt(k: Knowledge, rng: random.Random, text: str) -> str:
+    """A text with words lost, doubled, swapped, or of another sentence."""
+    words = text.rstrip(".").split()
+    other = statement(*draw_fact(k, rng), rng).split()
+    at = rng.randrange(len(words))
+    way = rng.randrange(5)
+    if way == 0 and len(words) > 2:
+        del words[at]
+    elif way == 1:
+        words[at:at] = words[max(0, at - rng.randint(1, 3)) : at + 1]
+    elif way == 2 and len(words) > 2:
+        at = max(at, 1)
+        words[at - 1], words[at] = words[at], words[at - 1]
+    elif way == 3:
+        words[at] = rng.choice(other)
+    else:
+        words[at:] = other[rng.randrange(len(other)) :]
+    return f"{' '.join(words)}."
