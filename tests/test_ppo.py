@@ -19,6 +19,8 @@ from tiny_models import FAMILIES, PAD, SPECIAL_TOKENS, causal_lm
 WORDS = 16
 PROMPTS = [[7, 3, 9, 12, 5], [8], [4, 4, 6], [3, 15, 2, 14], [5, 11], [9, 9], [13], [2, 8, 9]]
 SMALL = {
+    "beta": 0.1,
+    "ptx_ratio": 1.0,
     "steps": 3,
     "batch_size": 8,
     "minibatches": 2,
