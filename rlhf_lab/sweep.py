@@ -89,7 +89,8 @@ class Grid:
         settings["ppo"] = settings["ppo"]["max_response_length"]
         del settings["evaluation_prompts"]
         settings["model"] = _source_fingerprint(self.config.chain.model)
-        settings["reward_start"] = _source_fingerprint(reward_start(self.config.chain))
+        start = reward_start(self.config.chain)
+        settings["reward_start"] = start if start == "sft" else _source_fingerprint(start)
         key = fingerprint({"settings": settings, **_versions("rlhf_lab.pipeline")})
         return self.folder / "work" / f"chain-seed-{seed}-{key}"
 

@@ -306,6 +306,14 @@ def test_standardised_scores_have_deviation_1_and_keep_their_order(tokenizer):
     assert again == pytest.approx(1, abs=1e-5)
 
 
+def test_scores_that_are_all_alike_cannot_be_standardised(tokenizer):
+    model = scalar()
+    with torch.no_grad():
+        model.head.weight.zero_()
+    with pytest.raises(InputError, match="differ"):
+        R.standardise(model, tokenizer, rankings(4, seed=5), 40)
+
+
 def test_scores_come_in_the_order_given_whatever_the_lengths(tokenizer, monkeypatch):
     model = scalar()
     sequences = [[5] * n + [0] for n in (9, 1, 30, 4, 4, 17)]

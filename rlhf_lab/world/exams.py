@@ -22,7 +22,7 @@ from rlhf_lab.world.answers import (
 from rlhf_lab.world.grammar import parse, statement
 from rlhf_lab.world.judge import Judge
 from rlhf_lab.world.knowledge import Knowledge
-from rlhf_lab.world.mistakes import NOUNS, mistake
+from rlhf_lab.world.mistakes import mistake, nonsense
 from rlhf_lab.world.prompts import draw_fact, make_prompt
 
 # Percent of the exams: statements to tell apart, or answers to a prompt of a use case.
@@ -45,6 +45,7 @@ OTHERS = {
 STORY_CHANGES = {"mood": 6, "course": 3, "thing": 2, "place": 2, "other": 2, "hero": 1}
 MOST_CHANGES = 3
 MOST_FALSE = 3
+NONSENSE = 0.15  # share of false statements in which somebody eats a ladder, say
 WHICH = "which is true?\n"
 TEACHER = "teacher"
 
@@ -70,11 +71,8 @@ def _statements(k: Knowledge, rng: random.Random) -> dict[str, int]:
     relation, subject, value = draw_fact(k, rng)
     marks = {f"{statement(relation, subject, value, rng)}.": 0}
     for _ in range(rng.randint(1, MOST_FALSE)):
-        other = false_value(k, relation, subject, rng)
-        if rng.random() < 0.15:
-            other = rng.choice([subject, rng.choice(rng.choice(NOUNS))])
-        if k.holds(relation, subject, other):
-            continue
+        wrong = nonsense if rng.random() < NONSENSE else false_value
+        other = wrong(k, relation, subject, rng)
         marks.setdefault(f"{statement(relation, subject, other, rng)}.", 1)
     if rng.random() < OTHERS["garbled"]:
         marks.setdefault(garbled(k, rng, marks, lambda text: parse(text) is not None), 2)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from rlhf_lab.records import Prompt
 from rlhf_lab.world import lexicon, tasks
 from rlhf_lab.world.answers import false_value, say
-from rlhf_lab.world.grammar import join, located, statement, the
+from rlhf_lab.world.grammar import RELATIONS, join, located, statement, the
 from rlhf_lab.world.knowledge import Knowledge
 from rlhf_lab.world.stories import Event
 
@@ -36,6 +36,17 @@ def mistake(k: Knowledge, prompt: Prompt, rng: random.Random) -> str:
     return ""
 
 
+def nonsense(k: Knowledge, relation: str, subject: str, rng: random.Random) -> str:
+    """A value that is not true, of any class; where a place belongs, another place.
+
+    The grammar has no words for lying in something that is no place.
+    """
+    if RELATIONS[relation].value_class == "P":
+        return false_value(k, relation, subject, rng)
+    values = [subject, rng.choice(rng.choice(NOUNS)), rng.choice(lexicon.COLOURS)]
+    return rng.choice([v for v in values if not k.holds(relation, subject, v)])
+
+
 def _about_facts(k: Knowledge, prompt: Prompt, rng: random.Random) -> str:
     m = prompt.meta
     relation, value = m["relation"], m.get("value", "")
@@ -53,8 +64,7 @@ def _about_facts(k: Knowledge, prompt: Prompt, rng: random.Random) -> str:
         return f"{denial}. {statement(relation, subject, other, rng)}."
     else:
         subject = m["subject"]
-        nonsense = [subject, rng.choice(rng.choice(NOUNS)), rng.choice(lexicon.COLOURS)]
-        value = rng.choice([v for v in nonsense if not k.holds(relation, subject, v)])
+        value = nonsense(k, relation, subject, rng)
     return _addressed(prompt, f"{statement(relation, subject, value, rng)}.")
 
 
