@@ -302,10 +302,9 @@ def quickstart(
     config = settings.read(ChainConfig, *named)
     _begin(config, quiet or as_json, threads)
     from rlhf_lab.quickstart import as_text, run_quickstart
-
-    folder = output_dir or Path("runs") / f"quickstart-{config.seed}"
     from rlhf_lab.runtime import cpu_threads
 
+    folder = output_dir or Path("runs") / f"quickstart-{config.seed}"
     processes = 2 if cpu_threads(device) > 1 else 1
     result = run_quickstart(
         config, folder, device=device, quiet=quiet or as_json, processes=processes

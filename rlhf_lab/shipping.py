@@ -191,8 +191,7 @@ Made by
 {command}
 ```
 
-Pairs of answers to {sum(1 for _ in accuracy) - 1} kinds of held-out exams that it orders as the
-teacher does:
+Pairs of answers to {len(accuracy) - 1} kinds of held-out exams that it orders as the teacher does:
 
 | kind | share of pairs |
 |---|---|

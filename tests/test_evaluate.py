@@ -17,7 +17,7 @@ from rlhf_lab.errors import InputError
 from rlhf_lab.evaluate import Candidate, Neural, NGramText
 from rlhf_lab.models import ScalarModel
 from rlhf_lab.pretrain import train_tokenizer
-from rlhf_lab.records import Prompt
+from rlhf_lab.records import Prompt, Ranking
 from rlhf_lab.world import World
 from rlhf_lab.world.suites import make_suites
 from tiny_models import NO_DROPOUT, causal_lm
@@ -157,6 +157,29 @@ def test_summary_of_planted_answers(quality, expected):
     found = evaluate.summary(evaluate.gold_report(WORLD, prompts, texts))
     assert {name: found[name] for name in expected} == expected
     assert found["gold_low"] <= found["gold"] <= found["gold_high"]
+
+
+def test_noise_ceiling_is_the_share_of_pairs_that_gold_orders_alike():
+    one, two = WORLD.prompts("valid", 2, kind="open_qa", hard="")
+    texts = tuple(WORLD.answer(one, 0, quality) for quality in ("right", "wrong", "rude"))
+    gold = [WORLD.gold(one, text) for text in texts]
+    assert gold[0] > gold[1] > gold[2]
+
+    def ceiling(*rankings: Ranking) -> dict[str, float]:
+        return evaluate.noise_ceiling(WORLD, [two, one], rankings)
+
+    def ranked(*ranks: int, kind: str = "open_qa") -> Ranking:
+        return Ranking(one.text, texts, ranks, kind)
+
+    assert ceiling(ranked(0, 1, 2)) == {"open_qa": 1.0, "all": 1.0}
+    assert ceiling(ranked(1, 0, 2))["all"] == pytest.approx(2 / 3)
+    assert ceiling(ranked(0, 0, 1))["all"] == 1.0  # the tie makes no pair
+    mixed = ceiling(ranked(0, 1, 2), ranked(2, 1, 1, kind="chat"))
+    assert mixed == {"open_qa": 1.0, "chat": 0.0, "all": pytest.approx(3 / 5)}
+    alike = Ranking(one.text, (texts[2], texts[2]), (0, 1), "open_qa")
+    assert ceiling(alike)["all"] == 0.5  # equal gold scores
+    with pytest.raises(InputError, match="answers to the prompts"):
+        evaluate.noise_ceiling(WORLD, [two], [ranked(0, 1, 2)])
 
 
 FOX = WORLD.knowledge.facts["food"]["fox"]

@@ -22,6 +22,7 @@ from rlhf_lab.models import load_policy
 from rlhf_lab.quickstart import COLUMNS, SYSTEMS, Tax, as_text, run_quickstart
 from rlhf_lab.report import write_report
 from rlhf_lab.tracking import read_metrics
+from rlhf_lab.world.prompts import USE_CASES
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +122,14 @@ def test_what_fails_in_the_second_process_fails_with_its_own_error(finished, con
     (last / "tensors.safetensors").write_bytes(b"damaged")
     with pytest.raises(CheckpointError, match="SHA-256"):
         run_quickstart(config, tmp_path / "run", quiet=True, processes=2)
+
+
+def test_the_reward_model_is_measured_on_every_use_case(finished, config):
+    folder, _ = finished
+    table = pipeline.Chain(config, folder, quiet=True).reward_accuracy(per_kind=2)
+    assert {*table.kind} == {*USE_CASES, "all"}
+    assert table.ceiling.between(0.5, 1).all()  # by gold, not by chance
+    assert table.of_ceiling.to_list() == pytest.approx((table.accuracy / table.ceiling).to_list())
 
 
 def test_a_second_run_trains_and_measures_nothing(finished, config, monkeypatch):

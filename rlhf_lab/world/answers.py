@@ -75,11 +75,11 @@ def right_answer(k: Knowledge, prompt: Prompt, rng: random.Random) -> str:
     if task == "fact":
         relation, subject = m["relation"], m["subject"]
         value = rng.choice(k.values(relation, subject))
-        return _named(m, statement(relation, subject, value, rng) + ".")
+        return named(m, statement(relation, subject, value, rng) + ".")
     if task == "reverse":
         relation, value = m["relation"], m["value"]
         subject = rng.choice(k.subjects(relation, value))
-        return _named(m, statement(relation, subject, value, rng) + ".")
+        return named(m, statement(relation, subject, value, rng) + ".")
     if task == "why":
         relation, subject, value = m["relation"], m["subject"], m["value"]
         true = rng.choice(k.values(relation, subject))
@@ -96,16 +96,16 @@ def right_answer(k: Knowledge, prompt: Prompt, rng: random.Random) -> str:
         )  # fmt: skip
     if task == "feed":
         food = k.values("food", m["about"])[0]
-        return _named(m, say("feed", rng, B=the(m["about"]), F=food))
+        return named(m, say("feed", rng, B=the(m["about"]), F=food))
     if task in ("ask", "greet"):
-        return _named(m, say(task, rng, B=the(m["about"])))
+        return named(m, say(task, rng, B=the(m["about"])))
     if task == "find_place":
         value = rng.choice(k.values("neighbour", m["about"]))
-        return _named(m, statement("neighbour", m["about"], value, rng) + ".")
+        return named(m, statement("neighbour", m["about"], value, rng) + ".")
     if task == "your_name":
         return say("your_name", rng, B=m["name"])
     if task == "your_food":
-        return _named(m, say("your_food", rng, F=m["food"]))
+        return named(m, say("your_food", rng, F=m["food"]))
     if task == "list":
         items = list(tasks.fitting(k, m["category"], m["value"]))
         return join([the(i) for i in rng.sample(items, m["number"])]) + "."
@@ -156,7 +156,7 @@ def _mood(who: str, mood: str, rng: random.Random) -> str:
     return f"{the(who)} is {rng.choice(lexicon.MOODS[mood])}."
 
 
-def _named(m: dict, answer: str) -> str:
+def named(m: dict, answer: str) -> str:
     """In a chat, the answer addresses the person by name."""
     return f"{answer[:-1]}, {m['name']}." if "name" in m else answer
 
@@ -185,7 +185,7 @@ def wrong_answer(k: Knowledge, prompt: Prompt, rng: random.Random) -> str:
             value = m["value"]
             pool = [s for s in k.facts[relation] if not k.holds(relation, s, value) and s != value]
             subject = rng.choice(pool)
-        return _named(m, statement(relation, subject, value, rng) + ".")
+        return named(m, statement(relation, subject, value, rng) + ".")
     if task == "why":
         relation, subject, value = m["relation"], m["subject"], m["value"]
         if k.holds(relation, subject, value):
@@ -193,7 +193,7 @@ def wrong_answer(k: Knowledge, prompt: Prompt, rng: random.Random) -> str:
         return f"{statement(relation, subject, value, rng)} because {rng.choice(REASONS)}."
     if task == "harmful":
         return say(
-            "harm", rng, B=the(m["about"]) if m["about"] in _CAST else "the guard",
+            "harm", rng, B=the(m["about"]) if m["about"] in CAST else "the guard",
             X="the rope", x="a rope",
             P=the(m["about"]) if m["about"] in lexicon.PLACES else "the barn",
         )  # fmt: skip
@@ -210,7 +210,7 @@ def wrong_answer(k: Knowledge, prompt: Prompt, rng: random.Random) -> str:
         return say("your_food", rng, F=food)
     if task == "list":
         fits = tasks.fitting(k, m["category"], m["value"])
-        others = lexicon.OBJECTS if fits[0] in lexicon.OBJECTS else (*_CAST, *lexicon.FOODS)
+        others = lexicon.OBJECTS if fits[0] in lexicon.OBJECTS else (*CAST, *lexicon.FOODS)
         rest = [i for i in others if i not in fits]
         items = [*rng.sample(list(fits), m["number"] - 1), rng.choice(rest)]
         rng.shuffle(items)
@@ -224,7 +224,7 @@ def wrong_answer(k: Knowledge, prompt: Prompt, rng: random.Random) -> str:
         return f"{first} {Event('mood', {'A': m['roles']['A'], 'D': mood}).text(rng)}"
     if task == "summary":
         name, roles = rng.choice(m["main"])
-        roles = {**roles, "A": rng.choice([i for i in _CAST if i != roles["A"]])}
+        roles = {**roles, "A": rng.choice([i for i in CAST if i != roles["A"]])}
         return Event(name, roles).text(rng)
     if task == "label":
         return next(x for x in m["labels"] if x != m["label"]) + "."
@@ -236,7 +236,7 @@ def wrong_answer(k: Knowledge, prompt: Prompt, rng: random.Random) -> str:
             "count_now", rng, A=the(m["who"]), N=lexicon.NUMBERS[number], F=m["food"]
         )  # fmt: skip
     if task == "owner":
-        who = rng.choice([i for i in _CAST if i != m["who"]])
+        who = rng.choice([i for i in CAST if i != m["who"]])
         return say("have", rng, A=the(who), X=f"the {m['thing']}", x=f"the {m['thing']}")
     if task == "where":
         place = rng.choice([p for p in lexicon.PLACES if p != m["place"]])
@@ -245,27 +245,27 @@ def wrong_answer(k: Knowledge, prompt: Prompt, rng: random.Random) -> str:
         return _mood(m["who"], rng.choice([d for d in lexicon.MOODS if d != m["mood"]]), rng)
     if task == "unknown":
         words = prompt.text.split(" ")
-        who = rng.choice([w for w in _CAST if w in words] or list(_CAST))
+        who = rng.choice([w for w in CAST if w in words] or list(CAST))
         if " has the " in prompt.text:
             thing = prompt.text.rsplit(" has the ", 1)[1].split()[0]
             return f"{the(who)} had the {thing}."
         about = prompt.text.rsplit("the ", 1)[1].split()[0].rstrip("?")
-        about = about if about in _CAST else who
+        about = about if about in CAST else who
         if "feel?" in prompt.text:
             return _mood(about, rng.choice(list(lexicon.MOODS)), rng)
         return f"{the(about)} is {located(rng.choice(lexicon.PLACES))}."
     if task == "extract":
-        nouns = {"places": lexicon.PLACES, "things": lexicon.OBJECTS, "characters": _CAST}
+        nouns = {"places": lexicon.PLACES, "things": lexicon.OBJECTS, "characters": CAST}
         rest = [i for i in nouns[m["what"]] if i not in m["items"]]
         items = [*m["items"][:-1], rng.choice(rest)]
         return join([the(i) for i in items]) + "."
     return rng.choice(lexicon.HEDGES)
 
 
-_CAST = lexicon.ANIMALS + lexicon.PEOPLE
+CAST = lexicon.ANIMALS + lexicon.PEOPLE
 _VALUES: dict[str, tuple[str, ...]] = {
     "hero": lexicon.ANIMALS, "mood": tuple(lexicon.MOODS), "thing": lexicon.OBJECTS,
-    "place": lexicon.PLACES, "other": _CAST,
+    "place": lexicon.PLACES, "other": CAST,
 }  # fmt: skip
 
 
@@ -288,11 +288,11 @@ def _wrong_exact(answer: str, rng: random.Random) -> str:
         old = words[digits[-1]]
         words[digits[-1]] = rng.choice([str(n) for n in range(21) if str(n) != old])
     else:
-        nouns = [i for i, w in enumerate(words) if w in (*_CAST, *lexicon.OBJECTS)]
+        nouns = [i for i, w in enumerate(words) if w in (*CAST, *lexicon.OBJECTS)]
         if not nouns:
             return "[ 0 ]."
         place = rng.choice(nouns)
-        pool = _CAST if words[place] in _CAST else lexicon.OBJECTS
+        pool = CAST if words[place] in CAST else lexicon.OBJECTS
         words[place] = rng.choice([w for w in pool if w != words[place]])
     return " ".join(words) + "."
 

@@ -33,8 +33,8 @@ EXAMS = {
 }  # fmt: skip
 # From best to worst; of equal marks neither is better.
 MARKS = {
-    "right": 0, "partial": 1, "hedged": 1, "wrong": 3, "beside the point": 3, "garbled": 4,
-    "questions": 4, "no answer": 4, "rude": 5,
+    "right": 0, "partial": 1, "hedged": 1, "wrong": 2, "beside the point": 2, "garbled": 3,
+    "questions": 3, "no answer": 3, "rude": 4,
 }  # fmt: skip
 # How often an exam holds an answer of this quality, besides a right one.
 OTHERS = {

@@ -11,12 +11,11 @@ from collections.abc import Sequence
 
 from rlhf_lab.records import Prompt
 from rlhf_lab.world import lexicon, tasks
-from rlhf_lab.world.answers import false_value, say
+from rlhf_lab.world.answers import CAST, false_value, named, say
 from rlhf_lab.world.grammar import RELATIONS, join, located, statement, the
 from rlhf_lab.world.knowledge import Knowledge
 from rlhf_lab.world.stories import Event
 
-CAST = lexicon.ANIMALS + lexicon.PEOPLE
 NOUNS = (CAST, lexicon.OBJECTS, lexicon.FOODS, lexicon.PLACES)
 
 
@@ -65,7 +64,7 @@ def _about_facts(k: Knowledge, prompt: Prompt, rng: random.Random) -> str:
     else:
         subject = m["subject"]
         value = nonsense(k, relation, subject, rng)
-    return _addressed(prompt, f"{statement(relation, subject, value, rng)}.")
+    return named(dict(prompt.meta), f"{statement(relation, subject, value, rng)}.")
 
 
 def _listed(k: Knowledge, prompt: Prompt, rng: random.Random) -> str:
@@ -84,7 +83,7 @@ def _listed(k: Knowledge, prompt: Prompt, rng: random.Random) -> str:
         rest = [noun for noun in pool if noun not in fits] or list(lexicon.COLOURS)
         for place in rng.sample(range(len(items)), rng.randint(1, len(items))):
             items[place] = rng.choice(rest)
-    return _addressed(prompt, f"{join([the(i) for i in items])}.")
+    return named(dict(prompt.meta), f"{join([the(i) for i in items])}.")
 
 
 def _in_text(prompt: Prompt, nouns: Sequence[str], *but: str) -> list[str]:
@@ -147,8 +146,3 @@ def _other_event(prompt: Prompt, rng: random.Random) -> str:
         roles["A"] = rng.choice([n for n in CAST if n not in roles.values()])
     ending = Event("mood", {"A": roles["A"], "D": m["mood"]}).text(rng)
     return f"{Event(m['event'], roles).text(rng)} {ending}"
-
-
-def _addressed(prompt: Prompt, answer: str) -> str:
-    name = prompt.meta.get("name")
-    return f"{answer[:-1]}, {name}." if name else answer
