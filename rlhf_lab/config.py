@@ -170,7 +170,9 @@ class ExaminerConfig(RMConfig):
     """Before step 2: a reward model that learns to judge from marked exams."""
 
     world_seed: int = _field(0, "seed of the Fernwick world whose exams are marked")
-    exams: int = _field(128_000, "marked exams, each read once")
+    exams: int = _field(128_000, "marked exams")
+    pupil_share: float = _field(0.25, "share of the exams whose answers policies wrote")
+    epochs: float = _field(2.0, "passes over the exams")
     batch_size: int = _field(64, "exams per optimiser step, each with all of its answers")
     learning_rate: float = _field(1e-3, "peak learning rate")
     weight_decay: float = _field(0.01, "AdamW weight decay, on matrices only")
@@ -179,6 +181,7 @@ class ExaminerConfig(RMConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         _positive(self, "exams")
+        _unit_interval(self, "pupil_share")
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,7 @@ def sample_rankings(
     k_max: int = 9,
     max_new_tokens: int = 48,
     seed: int = 0,
-    group: str = "train",
+    rank: Callable[[Prompt, Sequence[str]], Ranking] | None = None,
 ) -> list[Ranking]:
     """K completions per prompt from several policies, each ranked by one labeler.
 
@@ -86,7 +86,7 @@ def sample_rankings(
         k_min, k_max: K is drawn evenly from this range for each prompt.
         max_new_tokens: longest completion, in tokens.
         seed: of K, of the choice of writers and of sampling.
-        group: "train" or "heldout" labelers.
+        rank: puts the completions of a prompt in order; None for a training labeler each.
 
     Returns:
         One ranking per prompt whose completions are not all alike.
@@ -113,8 +113,9 @@ def sample_rankings(
         for row, text in zip(rows, texts, strict=True):
             if text not in completions[row]:
                 completions[row].append(text)
+    rank = rank or functools.partial(world.rank, index=seed)
     return [
-        world.rank(prompt, found, group=group, index=seed)
+        rank(prompt, found)
         for prompt, found in zip(prompts, completions, strict=True)
         if len(found) > 1
     ]
@@ -263,12 +264,16 @@ class Chain:
             return read_jsonl(path, Ranking)
         c = self.config
         prompts = self.world.prompts("train", c.rankings, RANKING_START + c.seed * 20_000)
-        found = self._rank(prompts)
+        found = self.ranked(prompts)
         write_jsonl(path, found)
         return found
 
-    def _rank(self, prompts: Sequence[Prompt]) -> list[Ranking]:
-        """K answers to each prompt, ranked by a training labeler."""
+    def ranked(
+        self,
+        prompts: Sequence[Prompt],
+        rank: Callable[[Prompt, Sequence[str]], Ranking] | None = None,
+    ) -> list[Ranking]:
+        """K answers to each prompt, ranked by a training labeler or by ``rank``."""
         c = self.config
         return sample_rankings(
             self.world,
@@ -285,6 +290,7 @@ class Chain:
             k_max=c.k_max,
             max_new_tokens=c.ppo.max_response_length,
             seed=c.seed,
+            rank=rank,
         )
 
     def held_out_rankings(self, per_kind: int) -> tuple[list[Prompt], list[Ranking]]:
@@ -294,7 +300,7 @@ class Chain:
             for kind in USE_CASES
             for prompt in self.world.prompts("valid", per_kind, kind=kind)
         ]
-        return prompts, self._rank(prompts)
+        return prompts, self.ranked(prompts)
 
     def reward_accuracy(self, per_kind: int = 20) -> pd.DataFrame:
         """Pairs that the reward model orders as held-out labelings do, against their noise.

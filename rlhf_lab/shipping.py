@@ -180,7 +180,9 @@ was fine-tuned on public question sets (Ouyang et al. 2022, appendix C.2).
 
 | | |
 |---|---|
-| data | {config.exams:,} exams of Fernwick, world {config.world_seed}, each read once |
+| data | {config.exams:,} exams of Fernwick, world {config.world_seed} |
+| answered by policies | {100 * config.pupil_share:g} % of them |
+| passes over the data | {config.epochs:g} |
 | started from | {start} |
 | seeds | head and data order {config.seed}, world {config.world_seed} |
 | weights | float16, safetensors |

@@ -26,7 +26,7 @@ from rlhf_lab.config import (
     RMConfig,
     SFTConfig,
 )
-from rlhf_lab.data import as_prompts
+from rlhf_lab.data import as_prompts, read_jsonl, write_jsonl
 from rlhf_lab.encoding import encode_prompts
 from rlhf_lab.errors import InputError
 from rlhf_lab.evaluate import (
@@ -56,20 +56,28 @@ from rlhf_lab.pipeline import (
     PPO_START,
     PTX_START,
     RANKING_START,
+    Chain,
     sample_rankings,
     web_blocks,
 )
 from rlhf_lab.ppo import PPOTrainer
 from rlhf_lab.pretrain import pretrain, require_preset
 from rlhf_lab.provenance import manifest
+from rlhf_lab.records import Ranking
 from rlhf_lab.reward import pair_accuracy, standardise, train_reward_model
 from rlhf_lab.runtime import completing, select_device
 from rlhf_lab.sft import train_sft
 from rlhf_lab.shards import blocks_of, pretraining_data
 from rlhf_lab.shipping import base_card, examiner_card, export_policy, export_scalar
 from rlhf_lab.sources import read_rows, texts_of
+from rlhf_lab.tracking import Progress
 from rlhf_lab.world import World
 
+# A chain with a seed of its own, so that its policies are not those that readers train.
+PUPILS: dict[str, Any] = {
+    "seed": 1000, "k_min": 3, "k_max": 6,
+    "sft_share": 0.6, "early_share": 0.2, "written_share": 0.1,
+}  # fmt: skip
 LOGGED = 10  # an examiner's log keeps every tenth step
 HELD_OUT_EXAMS = 3000  # of the valid split
 HELD_OUT_RANKINGS = 128  # prompts of the valid split on which a reward model is measured
@@ -188,7 +196,7 @@ def run_examiner(config: ExaminerConfig, run: Run) -> dict[str, Any]:
     model = ScalarModel.from_policy(policy, config.seed)
     full_stop = tokenizer(".", add_special_tokens=False)["input_ids"][-1]
     model.begin_as(tokenizer.eos_token_id, full_stop)
-    exams = [world.exam(index) for index in range(config.exams)]
+    exams = _exams(world, config, run)
     with completing():
         history = train_reward_model(
             model, tokenizer, exams, config, resume=run.resume, **run.training
@@ -200,6 +208,34 @@ def run_examiner(config: ExaminerConfig, run: Run) -> dict[str, Any]:
     card = examiner_card(config, run.model, accuracy)
     export_scalar(model, run.output_dir / "final", card, history[::-LOGGED][::-1])
     return _finish("examiner", run, config, started, history, held_out_pair_accuracy=accuracy)
+
+
+def _exams(world: World, config: ExaminerConfig, run: Run) -> list[Ranking]:
+    """Marked exams: those whose answers the teacher writes herself, then those of pupils."""
+    by_pupils = round(config.exams * config.pupil_share)
+    exams = []
+    with Progress(config.exams - by_pupils, "exams", quiet=run.quiet) as progress:
+        for index in range(config.exams - by_pupils):
+            exams.append(world.exam(index))
+            progress.update()
+    return exams + _pupils_exams(world, by_pupils, config, run)
+
+
+def _pupils_exams(world: World, count: int, config: ExaminerConfig, run: Run) -> list[Ranking]:
+    """What the policies of a chain answer, marked by the teacher; no labeler has a part in it.
+
+    A reward model will be asked about mistakes like theirs, which nobody can think of beforehand.
+    """
+    path = run.output_dir / "pupils" / f"exams-{count}.jsonl"
+    if count == 0:
+        return []
+    if not path.exists():
+        settings = ChainConfig(model=run.model, world_seed=config.world_seed, **PUPILS)
+        device = select_device(run.device)
+        pupils = Chain(settings, path.parent, device=device, quiet=run.quiet)
+        prompts = [world.exam_prompt(index) for index in range(count)]
+        write_jsonl(path, pupils.ranked(prompts, world.mark))
+    return read_jsonl(path, Ranking)
 
 
 # --- step 1 -------------------------------------------------------------------------------------

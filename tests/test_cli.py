@@ -19,9 +19,11 @@ from typer.testing import CliRunner
 
 from rlhf_lab import __version__, cli, doctor, models, stages
 from rlhf_lab.checkpoints import latest_checkpoint
-from rlhf_lab.config import PPOConfig, PretrainConfig
+from rlhf_lab.config import PPOConfig, PretrainConfig, SFTConfig
+from rlhf_lab.data import read_jsonl
 from rlhf_lab.files import file_hash
 from rlhf_lab.models import ScalarModel, load_policy
+from rlhf_lab.records import Ranking
 from rlhf_lab.shards import pretraining_data, read_shard, write_shard
 from rlhf_lab.tracking import read_metrics
 from rlhf_lab.world import World
@@ -175,13 +177,17 @@ def test_an_examiner_is_trained_goes_on_and_is_what_a_reward_model_starts_from(
 ):
     monkeypatch.setattr(stages, "HELD_OUT_EXAMS", 12)
     monkeypatch.setattr(stages, "HELD_OUT_RANKINGS", 4)
+    few = {"demonstrations": 4, "early_demonstrations": 2, "sft": SFTConfig(max_length=256)}
+    monkeypatch.setattr(stages, "PUPILS", stages.PUPILS | few)
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     command = ["examiner", "--model", fernwick_model, "exams=16", "batch_size=4", "max_length=256"]
-    command += ["checkpoint_every=1", "--output-dir"]
+    command += ["epochs=1", "checkpoint_every=1", "--output-dir"]
     found = output_of([*command, whole], capsys)
     assert (found["stage"], found["steps"]) == ("examiner", 4)
     accuracy = found["held_out_pair_accuracy"]
     assert {"all", "statements"} <= set(accuracy) and all(0 <= v <= 1 for v in accuracy.values())
+    marked = read_jsonl(whole / "pupils/exams-4.jsonl", Ranking)
+    assert [exam.labeler for exam in marked] == ["teacher"] * 4
     final = whole / "final"
     for name, digest in json.loads((final / "hashes.json").read_text()).items():
         assert file_hash(final / name) == digest

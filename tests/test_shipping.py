@@ -115,11 +115,12 @@ def test_the_command_on_a_base_models_card_is_its_configuration():
 
 
 def test_the_command_on_an_examiners_card_is_its_configuration():
-    config = ExaminerConfig(exams=50, batch_size=5, seed=2)
+    config = ExaminerConfig(exams=50, batch_size=5, seed=2, pupil_share=0.125)
     accuracy = {"open_qa": 0.75, "statements": 0.9876, "all": 0.8}
     card = examiner_card(config, "my model", accuracy)
     words = command_of(card)
     assert words[:4] == ["rlhf-lab", "examiner", "--model", "my model"]
     assert load(ExaminerConfig, None, words[4:]) == config
     assert "| open qa | 75.0 % |" in card and "| statements | 98.8 % |" in card
+    assert "12.5 % of them" in card
     assert "50 exams" in card and "2 kinds of held-out exams" in card

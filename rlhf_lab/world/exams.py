@@ -1,17 +1,17 @@
 """Exams that a teacher has marked: answers to one question, put in order of what they are worth.
 
 They teach a reward model to judge before it meets labelers. The teacher makes no mistakes and has
-no tastes of her own; her exams ask for every fact of Fernwick and for every use case, and hold
-every way of being wrong that we have seen small policies take.
+no tastes of her own: she marks as the mean labeler would without noise. Her exams ask for every
+fact of Fernwick and for every use case, and hold every way of being wrong that we have seen small
+policies take.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from rlhf_lab.records import Prompt, Ranking
-from rlhf_lab.world import lexicon
 from rlhf_lab.world.answers import (
     changed_story,
     false_value,
@@ -22,19 +22,15 @@ from rlhf_lab.world.answers import (
 from rlhf_lab.world.grammar import parse, statement
 from rlhf_lab.world.judge import Judge
 from rlhf_lab.world.knowledge import Knowledge
+from rlhf_lab.world.labelers import MEAN_LABELER
 from rlhf_lab.world.mistakes import mistake, nonsense
 from rlhf_lab.world.prompts import draw_fact, make_prompt
 
 # Percent of the exams: statements to tell apart, or answers to a prompt of a use case.
 STATEMENTS = "statements"
 EXAMS = {
-    STATEMENTS: 18, "generation": 22, "open_qa": 17, "brainstorming": 10, "chat": 8, "rewrite": 5,
-    "summarisation": 3, "classification": 3, "other": 5, "closed_qa": 5, "extract": 4,
-}  # fmt: skip
-# From best to worst; of equal marks neither is better.
-MARKS = {
-    "right": 0, "partial": 1, "hedged": 1, "wrong": 2, "beside the point": 2, "garbled": 3,
-    "questions": 3, "no answer": 3, "rude": 4,
+    STATEMENTS: 14, "generation": 19, "open_qa": 16, "brainstorming": 11, "chat": 8, "rewrite": 9,
+    "other": 6, "closed_qa": 5, "extract": 5, "classification": 4, "summarisation": 3,
 }  # fmt: skip
 # How often an exam holds an answer of this quality, besides a right one.
 OTHERS = {
@@ -48,6 +44,21 @@ MOST_FALSE = 3
 NONSENSE = 0.15  # share of false statements in which somebody eats a ladder, say
 WHICH = "which is true?\n"
 TEACHER = "teacher"
+MARK = 0.05  # utility points; what differs by less has the same mark
+
+
+def draw_use_case(rng: random.Random) -> str:
+    """A use case as often as exams ask for it."""
+    kinds = {kind: weight for kind, weight in EXAMS.items() if kind != STATEMENTS}
+    return rng.choices(list(kinds), weights=list(kinds.values()))[0]
+
+
+def mark(judge: Judge, prompt: Prompt, completions: Sequence[str]) -> Ranking:
+    """Put completions in the order of the teacher's marks; equal marks tie."""
+    worth = [round(MEAN_LABELER.value(judge(prompt, text)) / MARK) for text in completions]
+    order = sorted(set(worth), reverse=True)
+    ranks = tuple(order.index(value) for value in worth)
+    return Ranking(prompt.text, tuple(completions), ranks, prompt.kind, TEACHER)
 
 
 def make_exam(k: Knowledge, rng: random.Random, split: str = "train") -> Ranking:
@@ -55,15 +66,17 @@ def make_exam(k: Knowledge, rng: random.Random, split: str = "train") -> Ranking
 
     Statements are drawn from all facts, as the web is; prompts only from those of ``split``.
     """
-    kind = rng.choices(list(EXAMS), weights=list(EXAMS.values()))[0]
-    marks: dict[str, int] = {}
-    while len(set(marks.values())) < 2:  # all alike when the wrong answer came out as the right one
-        if kind == STATEMENTS:
-            question, marks = WHICH, _statements(k, rng)
-        else:
-            prompt = make_prompt(k, rng, split=split, kind=kind)
-            question, marks = prompt.text, _answers(k, rng, prompt)
-    return Ranking(question, tuple(marks), tuple(marks.values()), kind, TEACHER)
+    if rng.random() * sum(EXAMS.values()) < EXAMS[STATEMENTS]:
+        marks: dict[str, int] = {}
+        while len(set(marks.values())) < 2:  # all alike when a false statement came out as true
+            marks = _statements(k, rng)
+        return Ranking(WHICH, tuple(marks), tuple(marks.values()), STATEMENTS, TEACHER)
+    kind, judge = draw_use_case(rng), Judge(k)
+    found: list[str] = []
+    while len(found) < 2:  # alone when every wrong answer came out as a right one
+        prompt = make_prompt(k, rng, split=split, kind=kind)
+        found = _answers(k, rng, prompt, judge)
+    return mark(judge, prompt, found)
 
 
 def _statements(k: Knowledge, rng: random.Random) -> dict[str, int]:
@@ -79,13 +92,12 @@ def _statements(k: Knowledge, rng: random.Random) -> dict[str, int]:
     return marks
 
 
-def _answers(k: Knowledge, rng: random.Random, prompt: Prompt) -> dict[str, int]:
-    """Answers to a prompt with their marks, the right one first.
+def _answers(k: Knowledge, rng: random.Random, prompt: Prompt, judge: Judge) -> list[str]:
+    """Answers to a prompt, the right one first.
 
     What was meant to be worse and came out without a fault, as a story may that leaves out what
     was asked and has it by chance, is no part of the exam.
     """
-    judge = Judge(k)
     story = prompt.meta["task"] == "story"
 
     def sound(text: str) -> bool:
@@ -94,40 +106,28 @@ def _answers(k: Knowledge, rng: random.Random, prompt: Prompt) -> dict[str, int]
         return judge(prompt, text).form == 1.0
 
     right = write_answer(k, prompt, rng)
-    marks = {right: 0}
+    found = [right]
     if story:
         changes = story_changes(prompt)
         weights = [STORY_CHANGES[change] for change in changes]
         for change in dict.fromkeys(rng.choices(changes, weights, k=rng.randint(1, MOST_CHANGES))):
-            quality = "wrong" if change in ("hero", "course") else "partial"
-            marks.setdefault(changed_story(prompt, change, rng), MARKS[quality])
+            found.append(changed_story(prompt, change, rng))
     for quality, share in OTHERS.items():
         if rng.random() >= share or (story and quality == "wrong"):
             continue
         if quality == "partial" and not has_part(k, prompt):
             continue
         if quality == "mistaken":
-            answer = mistake(k, prompt, rng)
-            if answer:
-                marks.setdefault(answer, MARKS["wrong"])
+            found.append(mistake(k, prompt, rng))
         elif quality == "garbled":
-            marks.setdefault(garbled(k, rng, marks, sound), MARKS[quality])
+            found.append(garbled(k, rng, found, sound))
         elif quality == "beside the point":
-            marks.setdefault(_beside_the_point(k, rng, prompt), MARKS[quality])
+            found.append(_beside_the_point(k, rng, prompt))
         else:
-            answer = write_answer(k, prompt, rng, quality)
-            marks.setdefault(answer, _mark(quality, answer))
+            found.append(write_answer(k, prompt, rng, quality))
     faultless = judge(prompt, right)
-    return {t: mark for t, mark in marks.items() if t == right or judge(prompt, t) != faultless}
-
-
-def _mark(quality: str, answer: str) -> int:
-    """A hedge with an answer behind it, or a rude word after one, is worth more than without."""
-    if quality == "hedging":
-        return MARKS["no answer" if answer in lexicon.HEDGES else "hedged"]
-    if quality == "rude":
-        return MARKS["rude" if answer in lexicon.RUDE_REPLIES else "wrong"]
-    return MARKS[quality]
+    others = [text for text in dict.fromkeys(found) if text and judge(prompt, text) != faultless]
+    return [right, *others]
 
 
 def _beside_the_point(k: Knowledge, rng: random.Random, prompt: Prompt) -> str:

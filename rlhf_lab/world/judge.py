@@ -286,9 +286,8 @@ class Judge:
             denies = any(c.denied for c in told)
             follows = 0.5 * states + 0.5 * denies
         reasons = len(reading.of_kind("filler"))
-        return Verdict(
-            follows, self._truth(reading), self._relevance(reading, len(on_topic) + reasons)
-        )
+        truth = self._truth(reading) if on_topic else min(0.0, self._truth(reading))
+        return Verdict(follows, truth, self._relevance(reading, len(on_topic) + reasons))
 
     # Lists and exact answers -----------------------------------------------------------------
 
@@ -416,7 +415,8 @@ class Judge:
         # A story about the hero: events that touch the hero, or follow one that did.
         about = sum(hero in roles.values() for _, roles in events)
         coherent = 1.0 - 2.0 * min(1.0, len(state.contradictions) / 2)
-        return Verdict(sum(met) / len(met), coherent, min(1.0, 1.5 * about / len(reading.clauses)))
+        truth = coherent if about else min(0.0, coherent)
+        return Verdict(sum(met) / len(met), truth, min(1.0, 1.5 * about / len(reading.clauses)))
 
     def _text_event(self, meta: dict, reading: Reading) -> Verdict:
         task = meta["task"]
@@ -481,9 +481,8 @@ class Judge:
             c for c in reading.of_kind("fact")
             if c.name == "neighbour" and meta["about"] in self.assertion(c)[1:]
         ]  # fmt: skip
-        return Verdict(
-            float(bool(about)), self._truth(reading), self._relevance(reading, len(about))
-        )
+        truth = self._truth(reading) if about else min(0.0, self._truth(reading))
+        return Verdict(float(bool(about)), truth, self._relevance(reading, len(about)))
 
     def _yours(self, meta: dict, reading: Reading) -> Verdict:
         task = meta["task"]

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 from rlhf_lab.errors import InputError
 from rlhf_lab.records import Demonstration, Prompt, Ranking
 from rlhf_lab.world import documents as web
+from rlhf_lab.world import exams
 from rlhf_lab.world.answers import write_answer
-from rlhf_lab.world.exams import make_exam
 from rlhf_lab.world.judge import Attributes, Judge
 from rlhf_lab.world.knowledge import make_knowledge
 from rlhf_lab.world.labelers import MEAN_LABELER, Labeler, make_labelers
@@ -168,7 +168,21 @@ class World:
             InputError: for an unknown split.
         """
         check_split(split)
-        return make_exam(self.knowledge, self._rng("exam", split, index), split)
+        return exams.make_exam(self.knowledge, self._rng("exam", split, index), split)
+
+    def exam_prompt(self, index: int, split: str = "train") -> Prompt:
+        """The ``index``-th prompt, use cases as often as exams ask for them.
+
+        Raises:
+            InputError: for an unknown split.
+        """
+        check_split(split)
+        rng = self._rng("exam prompt", split, index)
+        return make_prompt(self.knowledge, rng, split=split, kind=exams.draw_use_case(rng))
+
+    def mark(self, prompt: Prompt, completions: Sequence[str]) -> Ranking:
+        """Completions with a teacher's marks; see :func:`rlhf_lab.world.exams.mark`."""
+        return exams.mark(self.judge, prompt, completions)
 
     # Benchmarks ----------------------------------------------------------------------------
 
