@@ -5,7 +5,7 @@ Writes the tables that the book prints, with their manifest, to ``book/results/q
 
 from __future__ import annotations
 
-import itertools
+import dataclasses
 import json
 import resource
 import subprocess
@@ -20,14 +20,14 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from rlhf_lab.config import ChainConfig
-from rlhf_lab.evaluate import noise_ceiling
+from rlhf_lab.evaluate import Neural, in_context_accuracy, noise_ceiling
 from rlhf_lab.figures import learning_curves, mean_interval
 from rlhf_lab.files import atomic_write
-from rlhf_lab.models import ScalarModel
+from rlhf_lab.models import ScalarModel, load_policy
 from rlhf_lab.pipeline import Chain, seeded
 from rlhf_lab.provenance import manifest
-from rlhf_lab.quickstart import RUNS, SYSTEMS
-from rlhf_lab.reward import pair_accuracy
+from rlhf_lab.quickstart import IN_CONTEXT_EXAMPLES, RUNS, SYSTEMS
+from rlhf_lab.reward import pair_accuracy, train_reward_model
 from rlhf_lab.svg import to_svg
 from rlhf_lab.tracking import read_metrics
 
@@ -35,7 +35,12 @@ ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "book" / "results" / "quickstart"
 SEEDS = (0, 1, 2)
 PROMPTS_PER_KIND = 40  # held-out prompts on which the reward model is measured
-ORDER = ("base", "prompted base", "SFT", "PPO-ptx")  # worst to best, if all is well
+LISTS = 400
+# (against, of): the promised order, then what plain PPO costs and what the mix pays back.
+COMPARED = (
+    ("base", "prompted base"), ("prompted base", "SFT"), ("SFT", "PPO-ptx"),
+    ("SFT", "PPO, γ = 0"), ("PPO, γ = 0", "PPO-ptx"), ("base", "SFT"), ("base", "PPO-ptx"),
+)  # fmt: skip
 CURVES = ("objective/scores", "objective/kl", "response/length", "ptx/gradient_ratio")
 
 
@@ -49,10 +54,15 @@ def run() -> None:
         for seed, chain in chains.items()
         for row in json.loads((chain.folder / "quickstart.json").read_text(encoding="utf-8"))
     )
-    differences = gaps(chains)
+    lists = pd.concat([_lists(seed, chain) for seed, chain in chains.items()])
+    right = lists[lists.family == "accuracy"].set_index(["seed", "system"]).accuracy
+    measured = runs.set_index(["seed", "system"])
+    measured.in_context_accuracy = right.reindex(measured.index)
+    golds = {seed: _golds(chain) for seed, chain in chains.items()}
     tables = {
         "runs": runs,
-        "gaps": differences,
+        "differences": differences(measured.reset_index(), golds),
+        "lists": lists,
         "seconds": seconds,
         "curves": pd.DataFrame(
             row for seed, chain in chains.items() for row in _curves(seed, chain)
@@ -64,8 +74,8 @@ def run() -> None:
     to_svg(plot(tables["curves"]), FOLDER / "held_out_loss.svg")
     about = manifest("python -m benchmarks quickstart", ChainConfig(), SEEDS, started)
     atomic_write(FOLDER / "manifest.json", json.dumps(about, indent=2) + "\n")
-    print(runs.round(3).to_string(), differences.round(3).to_string(), seconds.round().to_string())
-    print(tables["reward_model"].round(3).to_string(), sep="\n\n")
+    for name in ("runs", "differences", "lists", "seconds", "reward_model"):
+        print(name, tables[name].round(3).to_string(), sep="\n", end="\n\n")
 
 
 def plot(curves: pd.DataFrame) -> go.Figure:
@@ -121,24 +131,60 @@ def _golds(chain: Chain) -> dict[str, np.ndarray]:
     return found
 
 
-def gaps(chains: Mapping[int, Chain]) -> pd.DataFrame:
-    """Gain in gold score from each system to the next better one, on the same prompts.
+def differences(runs: pd.DataFrame, golds: Mapping[int, Mapping[str, np.ndarray]]) -> pd.DataFrame:
+    """What one system has more than another, for every seed and over all seeds.
+
+    Args:
+        runs: held-out loss and in-context accuracy by ``seed`` and ``system``.
+        golds: by seed and system, gold scores of answers to the same prompts.
 
     Returns:
-        one row per step up and seed, with the 95 % percentile bootstrap over prompts, and one per
-        step up for all seeds (``seed`` "all"), with Student's 95 % interval over their means.
+        columns ``quantity``, ``of``, ``against``, ``seed`` (a number, or "all"), ``difference``,
+        ``low``, ``high``. For "all" the interval is Student's over the means of the seeds. For the
+        gold score of one seed, and of two systems that are the same for every seed, it is the
+        percentile bootstrap over prompts; other rows of one seed have none.
     """
-    rng, rows = np.random.default_rng(0), []
-    golds = {seed: _golds(chain) for seed, chain in chains.items()}
-    for worse, better in itertools.pairwise(ORDER):
-        means = []
-        for seed, gold in golds.items():
-            gain = gold[better] - gold[worse]
-            drawn = gain[rng.integers(len(gain), size=(2000, len(gain)))].mean(1)
-            means.append(gain.mean())
-            rows.append((worse, better, seed, gain.mean(), *np.quantile(drawn, [0.025, 0.975])))
-        rows.append((worse, better, "all", *mean_interval(means)))
-    return pd.DataFrame(rows, columns=["worse", "better", "seed", "gain", "low", "high"])
+    rows = []
+    for against, of in COMPARED:
+        gains = {seed: gold[of] - gold[against] for seed, gold in golds.items()}
+        inner = {seed: (gain.mean(), *_bootstrap(gain)) for seed, gain in gains.items()}
+        rows += [("gold", of, against, seed, *found) for seed, found in inner.items()]
+        untrained = {of, against} <= {"base", "prompted base"}
+        means = [found[0] for found in inner.values()]
+        over = next(iter(inner.values())) if untrained else mean_interval(means)
+        rows.append(("gold", of, against, "all", *over))
+    for quantity in ("held_out_loss", "in_context_accuracy"):
+        table = runs.pivot(index="seed", columns="system", values=quantity)
+        for against, of in COMPARED:
+            if "prompted base" in (against, of):
+                continue  # the base model once more
+            gain = table[of] - table[against]
+            none = (float("nan"), float("nan"))
+            rows += [(quantity, of, against, seed, d, *none) for seed, d in gain.items()]
+            rows.append((quantity, of, against, "all", *mean_interval(gain.to_list())))
+    names = ["quantity", "of", "against", "seed", "difference", "low", "high"]
+    return pd.DataFrame(rows, columns=names)
+
+
+def _bootstrap(gain: np.ndarray) -> tuple[float, float]:
+    rng = np.random.default_rng(0)
+    drawn = gain[rng.integers(len(gain), size=(2000, len(gain)))].mean(1)
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def _lists(seed: int, chain: Chain) -> pd.DataFrame:
+    """In-context accuracy on more lists than the quickstart takes time for."""
+    folders = {"base": None, "SFT": "sft", **RUNS}
+    tables = []
+    for system, folder in folders.items():
+        model = chain.base if folder is None else load_policy(chain.folder / folder / "final")[0]
+        found = in_context_accuracy(
+            Neural(model, chain.tokenizer), chain.world,
+            examples=(IN_CONTEXT_EXAMPLES,), count=LISTS,
+        )  # fmt: skip
+        tables.append(found.assign(seed=seed, system=system))
+    return pd.concat(tables)
 
 
 def _curves(seed: int, chain: Chain) -> pd.DataFrame:
@@ -156,15 +202,21 @@ def _curves(seed: int, chain: Chain) -> pd.DataFrame:
 
 
 def _accuracy(seed: int, chain: Chain) -> pd.DataFrame:
-    """The reward model before and after labelers' rankings, on prompts that it never met."""
+    """Reward models on prompts that none of them met, with and without the head start."""
     prompts, rankings = chain.held_out_rankings(PROMPTS_PER_KIND)
     ceiling = noise_ceiling(chain.world, prompts, rankings)
-    models = {"before": ScalarModel.load(chain.config.reward_start), "after": chain.reward_model}
+    settings = dataclasses.replace(chain.config.rm, seed=seed)
+    from_sft = ScalarModel.from_policy(chain.sft, seed)
+    train_reward_model(from_sft, chain.tokenizer, chain.rankings, settings, quiet=True)
+    models = {
+        "the examiner alone": ScalarModel.load(chain.config.reward_start),
+        "the examiner, then rankings": chain.reward_model,
+        "the SFT policy, then rankings": from_sft,
+    }
     tables = [
         pair_accuracy(
-            model, chain.tokenizer, rankings,
-            max_length=chain.config.rm.max_length, ceiling=ceiling,
-        ).assign(seed=seed, rankings=name)
+            model, chain.tokenizer, rankings, max_length=settings.max_length, ceiling=ceiling
+        ).assign(seed=seed, model=name)
         for name, model in models.items()
-    ]  # fmt: skip
+    ]
     return pd.concat(tables)

@@ -189,15 +189,15 @@ class PPOConfig:
     """Step 3: PPO-ptx. ``gamma = 0`` is the paper's "PPO", above 0 its "PPO-ptx"."""
 
     seed: int = _field(0, "seed of prompts, sampling, minibatches and the ptx stream")
-    steps: int = _field(80, "PPO iterations: sample a batch, update on it")
+    steps: int = _field(90, "PPO iterations: sample a batch, update on it")
     batch_size: int = _field(64, "episodes per iteration, over all processes")
-    minibatches: int = _field(2, "optimiser steps per inner epoch")
+    minibatches: int = _field(4, "optimiser steps per inner epoch")
     inner_epochs: int = _field(1, "passes over each batch of episodes")
     micro_batch_size: int = _field(0, "episodes per forward pass; 0 for 16, or a minibatch if less")
     max_prompt_length: int = _field(64, "longest prompt in tokens; a longer one is an error")
     max_response_length: int = _field(48, "longest response in tokens, EOS included")
     temperature: float = _field(1.0, "softmax temperature of sampling and of every log-prob")
-    beta: float = _field(0.03, "weight of the KL penalty per token, in nats")
+    beta: float = _field(0.02, "weight of the KL penalty per token, in nats")
     kl_controller: str = _field("fixed", "'fixed', or 'adaptive' (Ziegler et al. 2019, §2.2)")
     kl_target: float = _field(6.0, "adaptive: target KL in nats per response")
     kl_horizon: int = _field(10_000, "adaptive: episodes over which beta adapts")
@@ -216,7 +216,7 @@ class PPOConfig:
     adam_beta2: float = _field(0.95, "Adam's second decay")
     adam_epsilon: float = _field(1e-5, "Adam's epsilon")
     max_grad_norm: float = _field(1.0, "norm at which g_PG + gamma·g_ptx is clipped")
-    ema_decay: float = _field(0.97, "decay of the weight average, per optimiser step; 0 is off")
+    ema_decay: float = _field(0.985, "decay of the weight average, per optimiser step; 0 is off")
     checkpoint_every: int = _field(10, "iterations between checkpoints; 0 for none")
     keep_checkpoints: int = _field(2, "checkpoints kept, the newest first")
 

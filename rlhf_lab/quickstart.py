@@ -144,6 +144,8 @@ def _policy(chain: Chain, name: str) -> nn.Module:
     if name in RUNS:
         changes = {"gamma": 0.0} if name == "PPO, γ = 0" else {}
         watch = Tax(chain.folder, RUNS[name], chain)
+        if not watch.rows:
+            watch(0, chain.sft)
         return chain.ppo(RUNS[name], watch=watch, **changes)[0]
     return chain.sft if name == "SFT" else chain.base
 
@@ -165,7 +167,7 @@ class Tax:
 
     def __call__(self, step: int, policy: nn.Module) -> None:
         """Measure now, every :data:`TAX_EVERY` steps; later rows belong to an abandoned run."""
-        if step != 1 and step % TAX_EVERY:
+        if step % TAX_EVERY:
             return
         lm = Neural(policy, self.chain.tokenizer)
         table = held_out_loss(lm, self.chain.world, count=TAX_DOCUMENTS, split="valid")

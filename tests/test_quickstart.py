@@ -82,7 +82,7 @@ def test_the_tax_is_measured_while_it_is_paid(finished, config):
     folder, _ = finished
     for run in quickstart.RUNS.values():
         rows = json.loads((folder / f"{run}-tax.json").read_text())
-        assert [row["step"] for row in rows] == [1, 5]
+        assert [row["step"] for row in rows] == [0, 5]
         assert all(math.isfinite(row["held_out_loss"]) for row in rows)
 
 
@@ -91,11 +91,11 @@ def test_tax_forgets_the_rows_of_an_abandoned_run(finished, config, tmp_path):
     chain = pipeline.Chain(config, folder, quiet=True)
     path = tmp_path / "run-tax.json"
     path.write_text(
-        json.dumps([{"step": 1, "held_out_loss": 9.0}, {"step": 10, "held_out_loss": 8}])
+        json.dumps([{"step": 0, "held_out_loss": 9.0}, {"step": 10, "held_out_loss": 8}])
     )
     tax = Tax(tmp_path, "run", chain)
     tax(4, chain.base)
-    assert [row["step"] for row in tax.rows] == [1, 10]
+    assert [row["step"] for row in tax.rows] == [0, 10]
     tax(5, chain.base)
     expected = held_out_loss(
         Neural(chain.base, chain.tokenizer), chain.world, count=quickstart.TAX_DOCUMENTS,
