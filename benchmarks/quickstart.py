@@ -23,7 +23,7 @@ from rlhf_lab.config import ChainConfig
 from rlhf_lab.evaluate import Neural, in_context_accuracy, noise_ceiling
 from rlhf_lab.figures import learning_curves, mean_interval
 from rlhf_lab.files import atomic_write
-from rlhf_lab.models import ScalarModel, load_policy
+from rlhf_lab.models import ScalarModel
 from rlhf_lab.pipeline import Chain, seeded
 from rlhf_lab.provenance import manifest
 from rlhf_lab.quickstart import IN_CONTEXT_EXAMPLES, RUNS, SYSTEMS
@@ -64,9 +64,7 @@ def run() -> None:
         "differences": differences(measured.reset_index(), golds),
         "lists": lists,
         "seconds": seconds,
-        "curves": pd.DataFrame(
-            row for seed, chain in chains.items() for row in _curves(seed, chain)
-        ),
+        "curves": pd.concat([_curves(seed, chain) for seed, chain in chains.items()]),
         "reward_model": pd.concat([_accuracy(seed, chain) for seed, chain in chains.items()]),
     }
     for name, table in tables.items():
@@ -175,10 +173,15 @@ def _bootstrap(gain: np.ndarray) -> tuple[float, float]:
 
 def _lists(seed: int, chain: Chain) -> pd.DataFrame:
     """In-context accuracy on more lists than the quickstart takes time for."""
-    folders = {"base": None, "SFT": "sft", **RUNS}
+    plain, mixed = RUNS
+    models = {
+        "base": chain.base,
+        "SFT": chain.sft,
+        plain: chain.ppo(RUNS[plain], gamma=0.0)[0],  # finished: read, not run
+        mixed: chain.ppo(RUNS[mixed])[0],
+    }
     tables = []
-    for system, folder in folders.items():
-        model = chain.base if folder is None else load_policy(chain.folder / folder / "final")[0]
+    for system, model in models.items():
         found = in_context_accuracy(
             Neural(model, chain.tokenizer), chain.world,
             examples=(IN_CONTEXT_EXAMPLES,), count=LISTS,
