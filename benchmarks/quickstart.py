@@ -63,6 +63,7 @@ def run() -> None:
         "runs": runs,
         "differences": differences(measured.reset_index(), golds),
         "lists": lists,
+        "answers": _answers(chains[SEEDS[0]]),
         "seconds": seconds,
         "curves": pd.concat([_curves(seed, chain) for seed, chain in chains.items()]),
         "reward_model": pd.concat([_accuracy(seed, chain) for seed, chain in chains.items()]),
@@ -83,9 +84,9 @@ def plot(curves: pd.DataFrame) -> go.Figure:
         x="step",
         y="held_out_loss",
         color="system",
-        title="Plain PPO forgets what it read; with the pretraining mix it does not",
+        title="Plain PPO forgets more and more; with the pretraining mix it wins some back",
         alt="Loss on held-out text over PPO iterations, from the loss of the SFT policy on. For "
-        "plain PPO it rises, for PPO-ptx it falls.",
+        "plain PPO it rises, for PPO-ptx it drops within five iterations and stays level.",
         x_label="PPO iteration",
         y_label="held-out loss, nats per token",
     )
@@ -118,22 +119,28 @@ def _folder(seed: int) -> Path:
     return ROOT / "runs" / f"quickstart-{seed}"
 
 
-def _golds(chain: Chain) -> dict[str, np.ndarray]:
-    """Gold scores of the answers that the quickstart judged, by system."""
-    found = {}
+def _answers(chain: Chain) -> pd.DataFrame:
+    """What every system answered to the test prompts, with its gold score."""
+    rows = []
     for number, name in enumerate(SYSTEMS):
         path = chain.folder / "evaluation" / f"{number}.json"
         written = json.loads(path.read_text(encoding="utf-8"))["answers"]
-        pairs = zip(chain.test_prompts, written, strict=True)
-        found[name] = np.array([chain.world.gold(prompt, text) for prompt, text in pairs])
-    return found
+        for prompt, text in zip(chain.test_prompts, written, strict=True):
+            rows.append((prompt.kind, prompt.text, name, text, chain.world.gold(prompt, text)))
+    return pd.DataFrame(rows, columns=["kind", "prompt", "system", "answer", "gold"])
+
+
+def _golds(chain: Chain) -> dict[str, np.ndarray]:
+    """Gold scores of the answers that the quickstart judged, by system."""
+    found = _answers(chain)
+    return {name: found[found.system == name].gold.to_numpy() for name in SYSTEMS}
 
 
 def differences(runs: pd.DataFrame, golds: Mapping[int, Mapping[str, np.ndarray]]) -> pd.DataFrame:
     """What one system has more than another, for every seed and over all seeds.
 
     Args:
-        runs: held-out loss and in-context accuracy by ``seed`` and ``system``.
+        runs: what else is compared, by ``seed`` and ``system``.
         golds: by seed and system, gold scores of answers to the same prompts.
 
     Returns:
@@ -151,7 +158,7 @@ def differences(runs: pd.DataFrame, golds: Mapping[int, Mapping[str, np.ndarray]
         means = [found[0] for found in inner.values()]
         over = next(iter(inner.values())) if untrained else mean_interval(means)
         rows.append(("gold", of, against, "all", *over))
-    for quantity in ("held_out_loss", "in_context_accuracy"):
+    for quantity in ("held_out_loss", "in_context_accuracy", "rm", "kl", "truthful"):
         table = runs.pivot(index="seed", columns="system", values=quantity)
         for against, of in COMPARED:
             if "prompted base" in (against, of):

@@ -74,7 +74,8 @@ def test_the_module_is_the_command():
 
 
 def test_settings_are_shown_with_what_follows_from_them(capsys):
-    assert cli.run(["ppo", "--model", "./none", "batch_size=32", "-o", "beta=0.2"]) == 2
+    changed = ["batch_size=32", "minibatches=2", "-o", "beta=0.2"]
+    assert cli.run(["ppo", "--model", "./none", *changed]) == 2
     shown = capsys.readouterr().err
     assert "beta                 0.2\n" in shown
     assert "minibatch_size       16  (derived)\n" in shown
