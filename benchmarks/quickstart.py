@@ -23,10 +23,11 @@ from rlhf_lab.config import ChainConfig
 from rlhf_lab.evaluate import Neural, in_context_accuracy, noise_ceiling
 from rlhf_lab.figures import learning_curves, mean_interval
 from rlhf_lab.files import atomic_write
+from rlhf_lab.fingerprint import code_fingerprint, fingerprint
 from rlhf_lab.models import ScalarModel
 from rlhf_lab.pipeline import Chain, seeded
 from rlhf_lab.provenance import manifest
-from rlhf_lab.quickstart import IN_CONTEXT_EXAMPLES, RUNS, SYSTEMS
+from rlhf_lab.quickstart import IN_CONTEXT_EXAMPLES, RUNS, SYSTEMS, Tax
 from rlhf_lab.reward import pair_accuracy, train_reward_model
 from rlhf_lab.svg import to_svg
 from rlhf_lab.tracking import read_metrics
@@ -116,7 +117,10 @@ def _chain(seed: int) -> Chain:
 
 
 def _folder(seed: int) -> Path:
-    return ROOT / "runs" / f"quickstart-{seed}"
+    """Of one run of this code and configuration: older results are not published as its own."""
+    config = dataclasses.asdict(seeded(ChainConfig(), seed))
+    key = fingerprint([code_fingerprint("rlhf_lab.quickstart"), config])
+    return ROOT / "runs" / f"published-quickstart-{seed}-{key}"
 
 
 def _answers(chain: Chain) -> pd.DataFrame:
@@ -203,7 +207,7 @@ def _curves(seed: int, chain: Chain) -> pd.DataFrame:
     for system, name in RUNS.items():
         history = [
             *read_metrics(chain.folder / name / "metrics.jsonl"),
-            *json.loads((chain.folder / f"{name}-tax.json").read_text(encoding="utf-8")),
+            *Tax(chain.folder, name, chain).rows,
         ]
         for row in history:
             kept = {k: row[k] for k in (*CURVES, "held_out_loss") if k in row}
