@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 pytest.importorskip("jupyter_book", reason="needs the extra [book]")
 
 Build = Callable[..., subprocess.CompletedProcess[str]]
+ROOT = Path(__file__).parents[2]
 NOTEBOOK = """\
 ---
 file_format: mystnb
@@ -84,27 +86,71 @@ def test_every_page_has_an_icon(small_site: Path) -> None:
         assert address.startswith("data:") or (path.parent / address).resolve().is_file(), path
 
 
-def test_an_edit_of_the_text_keeps_the_outputs(
-    new_book: Callable[[], Path], build_book: Build
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert text.count(old) == 1
+    path.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def test_exactly_the_pages_that_use_it_run_again(
+    new_book: Callable[[], Path], build_book: Build, tmp_path: Path
 ) -> None:
-    """And a changed result file does not: the page must run again."""
+    """After an edit of a function, of a result, of a pin, of text; lazy imports count."""
+    package = tmp_path / "rlhf_lab"
+    shutil.copytree(ROOT / "rlhf_lab", package, ignore=shutil.ignore_patterns("assets", "__py*"))
+    (package / "inner.py").write_text("def number():\n    return 1\n")
+    (package / "outer.py").write_text(
+        "def number():\n    from rlhf_lab import inner\n\n    return inner.number()\n"
+    )
     book = new_book()
-    small(book, "import time; print(f'ran {time.time_ns()}')")
+    (book / "book/results/sweep").mkdir(parents=True)
+    result = book / "book/results/sweep/runs.json"
+    result.write_text("[]")
+    codes = {
+        "direct": "from rlhf_lab.errors import InputError",
+        "indirect": "from rlhf_lab.files import atomic_write",
+        "lazy": "from rlhf_lab.outer import number; print(number())",
+        "reads": "print(open('results/sweep/runs.json').read())",
+        "alone": "1",
+    }
+    for name, code in codes.items():
+        text = NOTEBOOK % f"import time; print(f'ran {{time.time_ns()}}')\n{code}"
+        (book / f"book/{name}.md").write_text(text)
+    files = "".join(f"  - file: book/{name}\n" for name in codes)
+    (book / "_toc.yml").write_text(f"format: jb-book\nroot: book/index\nchapters:\n{files}")
 
-    def ran() -> str:
-        done = build_book(book)
+    before: dict[str, str] = {}
+
+    def ran() -> set[str]:
+        """Pages whose cells ran since the last call."""
+        done = build_book(book, PYTHONPATH=str(tmp_path))
         assert done.returncode == 0, done.stderr[-3000:]
-        page = (book / "_build/html/book/figures.html").read_text()
-        return re.findall(r"ran (\d+)", page)[-1]
+        pages = {name: (book / f"_build/html/book/{name}.html").read_text() for name in codes}
+        stamps = {name: re.findall(r"ran (\d+)", page)[-1] for name, page in pages.items()}
+        again = {name for name, stamp in stamps.items() if stamp != before.get(name)}
+        before.update(stamps)
+        return again
 
-    first = ran()
-    source = book / "book" / "figures.md"
-    source.write_text(source.read_text() + "\nMore text.\n")
-    assert ran() == first
-    results = book / "book" / "results" / "sweep"
-    results.mkdir(parents=True)
-    (results / "runs.json").write_text("[]")
-    assert ran() != first
+    assert ran() == set(codes)
+
+    edit(package / "errors.py", "if len(shown) > 120:", "if len(shown) > 119:")
+    assert ran() == {"direct", "indirect"}
+
+    edit(package / "inner.py", "return 1", "return 2")
+    edit(result, "[]", "[1]")
+    assert ran() == {"lazy", "reads"}
+
+    edit(package / "svg.py", "from __future__ import annotations", "")
+    (package / "newer.py").write_text("")
+    (book / "book/results/sweep/answers.json").write_text("[]")
+    edit(book / "book/alone.md", "# Page", "# Another title")
+    assert ran() == set()
+
+    edit(package / "inner.py", "return 2", "return 1")
+    assert ran() == set(), "outputs of a state before are kept"
+
+    edit(book / "constraints.txt", "\ntorch==", "\ntorch==9")
+    assert ran() == set(codes)
 
 
 @pytest.mark.parametrize(

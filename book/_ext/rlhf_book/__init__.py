@@ -23,8 +23,8 @@ def setup(app: Sphinx) -> dict[str, Any]:
     # Jupyter Book always sets this value, also when its comments extension is not loaded.
     app.add_config_value("comments_config", {}, "")
     app.connect("config-inited", adjust_theme)
-    app.connect("config-inited", cache.set_cache_path)
     app.connect("config-inited", vendor.add_static_path)
+    cache.register(app)
     figure.register(app)
     # After every other extension has written its files.
     app.connect("build-finished", html.finish_pages, priority=900)
