@@ -116,6 +116,7 @@ def test_exactly_the_pages_that_use_it_run_again(
     for name, code in codes.items():
         text = NOTEBOOK % f"import time; print(f'ran {{time.time_ns()}}')\n{code}"
         (book / f"book/{name}.md").write_text(text)
+    (book / "book/index.md").write_text("# Book\n")
     files = "".join(f"  - file: book/{name}\n" for name in codes)
     (book / "_toc.yml").write_text(f"format: jb-book\nroot: book/index\nchapters:\n{files}")
 

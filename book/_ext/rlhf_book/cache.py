@@ -77,8 +77,7 @@ class Cache:
         """Whether everything that the outputs were made from is as it was."""
         if not entry.is_file():
             return False
-        sources: Mapping[str, str | None] = json.loads(entry.read_text("utf-8"))["sources"]
-        return all(state(self.absolute(name)) == was for name, was in sources.items())
+        return all(state(self.absolute(name)) == was for name, was in sources(entry).items())
 
     def restore(self, entry: Path, notebook: NotebookNode) -> dict[str, Any]:
         """Put the outputs into the page's notebook; returns when and how long it ran."""
@@ -101,10 +100,10 @@ class Cache:
         """Keep the outputs of a run, unless something that it read has changed since it began."""
         paths = {source_file(path) for path in read}
         paths |= self.unseen(page, notebook, paths)
-        sources = {self.relative(path): path for path in sorted(paths) if self.counts(path)}
-        if any(path.is_file() and path.stat().st_mtime > started for path in sources.values()):
+        counted = {self.relative(path): path for path in sorted(paths) if self.counts(path)}
+        if any(path.is_file() and path.stat().st_mtime > started for path in counted.values()):
             return None
-        states = {name: state(path) for name, path in sources.items()}
+        states = {name: state(path) for name, path in counted.items()}
         digest = hashlib.sha256(json.dumps(states).encode()).hexdigest()[:12]
         kept = {
             "executed": started,
@@ -237,6 +236,12 @@ def recording(*roots: Path) -> Iterator[Path]:
         finally:
             os.environ.clear()
             os.environ.update(before)
+
+
+def sources(entry: Path) -> Mapping[str, str | None]:
+    """Names of all that outputs were made from, with the state it had; None where it was not."""
+    kept: Mapping[str, str | None] = json.loads(entry.read_text(encoding="utf-8"))["sources"]
+    return kept
 
 
 def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
