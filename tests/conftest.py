@@ -53,7 +53,7 @@ def new_book(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
     def new() -> Path:
         folder = tmp_path_factory.mktemp("book")
         shutil.copytree(ROOT / "tests/book/fixture", folder, dirs_exist_ok=True)
-        for name in ("_config.yml", "constraints.txt"):
+        for name in ("_config.yml", "conf.py", "constraints.txt"):
             shutil.copy(ROOT / name, folder)
         for name in ("_ext", "_static"):
             shutil.copytree(

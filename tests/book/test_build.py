@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -33,6 +35,8 @@ kernelspec:
 def small(book: Path, code: str) -> None:
     """Make a book of one executed page."""
     (book / "book" / "figures.md").write_text(NOTEBOOK % code)
+    toc = "format: jb-book\nroot: book/index\nchapters:\n  - file: book/figures\n"
+    (book / "_toc.yml").write_text(toc)
 
 
 def test_every_figure_is_on_its_page(small_site: Path) -> None:
@@ -154,10 +158,63 @@ def test_exactly_the_pages_that_use_it_run_again(
     assert ran() == set(codes)
 
 
+def plain_build(book: Path) -> subprocess.CompletedProcess[str]:
+    """What a reader of Sphinx's manual would type; without --all, which is Jupyter Book's."""
+    command = [sys.executable, "-m", "sphinx", "-b", "html", "-W", "--keep-going"]
+    return subprocess.run(
+        [*command, "-d", "_build/.doctrees", ".", "_build/plain/html"],
+        cwd=book,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "NO_COLOR": "1"},
+    )
+
+
+def articles(site: Path) -> dict[str, str]:
+    """What stands on each page, without the addresses of styles, which carry checksums."""
+    pages = {path.relative_to(site).as_posix(): path for path in site.glob("book/*.html")}
+    found = {name: path.read_text(encoding="utf-8") for name, path in pages.items()}
+    return {
+        name: page[page.index("<article") : page.index("</article>")]
+        for name, page in found.items()
+    }
+
+
+def test_plain_sphinx_builds_the_same_and_looks_at_what_changed(
+    new_book: Callable[[], Path], build_book: Build
+) -> None:
+    book = new_book()
+    done = build_book(book)
+    assert done.returncode == 0, done.stderr[-3000:]
+    done = plain_build(book)
+    assert done.returncode == 0, done.stderr[-3000:]
+    plain = book / "_build/plain/html"
+    ours = articles(book / "_build/html")
+    assert len(ours) == 4
+    assert articles(plain) == ours  # stamps of the time of execution included: one cache
+
+    # A page whose text is as it was, but not the file that it reads.
+    edit(book / "book/results/scores.csv", "2.5", "2.50")
+    edit(book / "book/results/scores.csv", "SFT,1.25", "SFT,1.25\nPPO,2.0")
+    done = plain_build(book)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "best of 3 is 2.5" in articles(plain)["book/chapter.html"]
+    assert articles(plain)["book/figures.html"] == ours["book/figures.html"]
+
+    # A failure is not forgotten by the next build.
+    edit(book / "book/results/scores.csv", "2.50", "much")
+    for _ in range(2):
+        done = plain_build(book)
+        assert done.returncode != 0
+        assert "could not convert string to float" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("code", "message"),
     [
-        ("1 / 0", "ZeroDivisionError"),
+        ("ratio = 1 / 0", r"ratio = 1 / 0[\s\S]*ZeroDivisionError: division by zero"),
         (
             "import plotly.graph_objects as go; go.Figure(go.Scatter(x=[1, 2], y=[1, 2]))",
             "figure without a title",
@@ -171,4 +228,4 @@ def test_a_bad_page_fails_the_build(
     small(book, code)
     done = build_book(book)
     assert done.returncode != 0
-    assert message in done.stdout + done.stderr
+    assert re.search(message, re.sub(r"\x1b\[[\d;]*m", "", done.stdout + done.stderr))

@@ -10,7 +10,7 @@ from typing import Any
 from sphinx.application import Sphinx
 from sphinx.config import Config
 
-from rlhf_book import cache, edition, figure, html, twin, vendor
+from rlhf_book import cache, disk, edition, figure, html, twin, vendor
 
 
 def adjust_theme(_app: Sphinx, config: Config) -> None:
@@ -26,6 +26,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("config-inited", vendor.add_static_path)
     cache.register(app)
     edition.register(app)
+    disk.register(app)
     figure.register(app)
     twin.register(app)
     # After every other extension has written its files.

@@ -336,18 +336,18 @@ def button(app: Sphinx, name: str, relative: str) -> dict[str, str]:
         return {
             "type": "link",
             "url": address,
-            "text": "Colab",
+            "text": _("Open in Colab"),
             "tooltip": _("Open this page as a notebook in Colab"),
             "icon": "_static/images/logo_colab.png",
-            "label": "launch-colab",
+            "label": "notebook",
         }
     return {
         "type": "link",
         "url": relative,
-        "text": ".ipynb",
+        "text": _("Notebook"),
         "tooltip": _("Download this page as a notebook"),
         "icon": "fas fa-download",
-        "label": "download-notebook",
+        "label": "notebook",
     }
 
 
