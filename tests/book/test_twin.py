@@ -46,6 +46,11 @@ def twin(extension: Any) -> ModuleType:
     return extension("twin")
 
 
+@pytest.fixture
+def launch(extension: Any) -> ModuleType:
+    return extension("launch")
+
+
 class TestChapter:
     """The page tests/book/fixture/book/chapter.md, which has a directive of every kind."""
 
@@ -139,10 +144,10 @@ class TestCells:
     def test_code_that_is_no_python_stays(self, twin: ModuleType) -> None:
         assert twin.without_glue("%timeit 1 +") == "%timeit 1 +"
 
-    def test_a_release_is_pinned(self, twin: ModuleType) -> None:
-        assert twin.requirement("", "1.2") == "rlhf-lab==1.2"
+    def test_a_release_is_pinned(self, launch: ModuleType) -> None:
+        assert launch.requirement("", "1.2") == "rlhf-lab==1.2"
         address = "https://github.com/a/b"
-        assert twin.requirement(address, "1.2") == "rlhf-lab @ git+https://github.com/a/b@v1.2"
+        assert launch.requirement(address, "1.2") == "rlhf-lab @ git+https://github.com/a/b@v1.2"
 
     def test_results_that_are_there_are_not_unpacked(
         self, twin: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -172,9 +177,9 @@ class TestCells:
         ],
     )
     def test_colab_opens_notebooks_of_github(
-        self, twin: ModuleType, repository: str, expected: str
+        self, launch: ModuleType, repository: str, expected: str
     ) -> None:
-        found = twin.colab_address(repository, "gh-pages", "notebooks/x.ipynb")
+        found = launch.colab_address(repository, "gh-pages", "notebooks/x.ipynb")
         assert found == (expected and f"https://colab.research.google.com/{expected}")
 
 
@@ -208,6 +213,7 @@ class TestMarkdown:
             (nodes.emphasis("", ""), ""),
             (nodes.math("", "a\n b"), "$a b$"),
             (nodes.reference("", "a]b", refuri="https://x.org"), r"[a\]b](https://x.org)"),
+            (nodes.reference("", "c", refuri="https://x.org/a_(b)"), "[c](<https://x.org/a_(b)>)"),
             (nodes.reference("", "there", refuri="../p.html#s"), "there"),
             (nodes.reference("", "here", refid="s"), "here"),
             (nodes.raw("", "<i>", format="html"), "<i>"),

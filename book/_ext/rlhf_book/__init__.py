@@ -10,7 +10,7 @@ from typing import Any
 from sphinx.application import Sphinx
 from sphinx.config import Config
 
-from rlhf_book import cache, disk, edition, figure, html, twin, vendor
+from rlhf_book import cache, disk, edition, figure, html, launch, twin, vendor
 
 
 def adjust_theme(_app: Sphinx, config: Config) -> None:
@@ -28,6 +28,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     edition.register(app)
     disk.register(app)
     figure.register(app)
+    launch.register(app)
     twin.register(app)
     # After every other extension has written its files.
     app.connect("build-finished", html.finish_pages, priority=900)

@@ -223,19 +223,25 @@ def recording(*roots: Path) -> Iterator[Path]:
 
     Only files below the roots. Changes this process's environment, which they inherit.
     """
-    before = dict(os.environ)
-    paths = [str(OBSERVER), *filter(None, [before.get("PYTHONPATH")])]
+    paths = [str(OBSERVER), *filter(None, [os.environ.get("PYTHONPATH")])]
     with tempfile.TemporaryDirectory() as folder:
         record = Path(folder) / "record"
         record.touch()
-        os.environ["PYTHONPATH"] = os.pathsep.join(paths)
-        os.environ["RLHF_BOOK_RECORD"] = str(record)
-        os.environ["RLHF_BOOK_ROOTS"] = os.pathsep.join(f"{root}{os.sep}" for root in roots)
+        changed = {
+            "PYTHONPATH": os.pathsep.join(paths),
+            "RLHF_BOOK_RECORD": str(record),
+            "RLHF_BOOK_ROOTS": os.pathsep.join(f"{root}{os.sep}" for root in roots),
+        }
+        before = {name: os.environ.get(name) for name in changed}
+        os.environ.update(changed)
         try:
             yield record
         finally:
-            os.environ.clear()
-            os.environ.update(before)
+            for name, value in before.items():
+                if value is None:
+                    del os.environ[name]
+                else:
+                    os.environ[name] = value
 
 
 def sources(entry: Path) -> Mapping[str, str | None]:

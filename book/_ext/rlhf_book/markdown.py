@@ -41,14 +41,14 @@ class MarkdownWriter:
     Args:
         address: where the page will stand on the web, or nothing: then no text links to the site.
         image: the file of an image, from the address that the page has for it.
-        citation: web address of an entry of the bibliography, from the name of its anchor.
+        citation: web address of an entry of the bibliography, from the link to it.
         numbered: "Fig. 1" and its like, from the name of an anchor; None where there is no number.
         equation: number of an equation, from the name of its anchor.
     """
 
     address: str = ""
     image: Callable[[str], Path | None] = lambda _address: None
-    citation: Callable[[str], str | None] = lambda _anchor: None
+    citation: Callable[[str], str | None] = lambda _link: None
     numbered: Callable[[str], str | None] = lambda _anchor: None
     equation: Callable[[str], str | None] = lambda _anchor: None
 
@@ -282,16 +282,15 @@ class MarkdownWriter:
 
     def _inline_reference(self, node: nodes.reference) -> str:
         text = "".join(map(self.inline, node.children))
-        target = node.get("refuri", "")
-        if re.match(r"(?:https?|mailto):", target):
-            return f"[{text}]({target})"
-        page, _, anchor = target.partition("#")
-        cited = self.citation(anchor) if anchor else None
+        target = link(node)
+        cited = self.citation(target)
         if cited:
-            return f"[{text}]({cited})"
-        if self.address and page:
-            return f"[{text}]({urljoin(self.address, target)})"
-        return text
+            target = cited
+        elif not re.match(r"(?:https?|mailto):", target):
+            if not self.address or target.startswith("#"):
+                return text
+            target = urljoin(self.address, target)
+        return f"[{text}](<{target}>)" if re.search(r"[()\s]", target) else f"[{text}]({target})"
 
     def picture(self, node: nodes.image) -> str:
         """An image inside the text, so that a notebook is one file."""
@@ -305,6 +304,11 @@ class MarkdownWriter:
     def number(self, node: nodes.Element) -> str:
         """Name and number of a figure, table, exercise or theorem; empty where it has none."""
         return next(filter(None, map(self.numbered, node.get("ids", []))), "") or ""
+
+
+def link(node: nodes.reference) -> str:
+    """Where a reference leads; ``#anchor`` on the page itself."""
+    return str(node.get("refuri") or f"#{node.get('refid', '')}")
 
 
 def escape(text: str) -> str:

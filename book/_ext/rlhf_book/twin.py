@@ -12,7 +12,7 @@ import base64
 import io
 import posixpath
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -25,8 +25,8 @@ from sphinx.locale import get_translation
 from sphinx.util import logging
 
 import rlhf_lab
-from rlhf_book import cache
-from rlhf_book.markdown import Item, MarkdownWriter
+from rlhf_book import cache, launch
+from rlhf_book.markdown import Item, MarkdownWriter, link
 from rlhf_lab.files import atomic_write
 
 logger = logging.getLogger(__name__)
@@ -35,18 +35,6 @@ _ = get_translation("rlhf_book")
 FOLDER = "notebooks"  # below the site's root
 MOST_BYTES = 8_000_000  # of results inside a notebook
 FOLDED = {"remove-cell", "remove_cell", "remove-input", "remove_input", "hide-cell", "hide-input"}
-
-INSTALL = """\
-# Run this first: it installs rlhf_lab {version} unless it is there.
-from importlib.metadata import PackageNotFoundError, version
-
-try:
-    installed = version("rlhf-lab")
-except PackageNotFoundError:
-    installed = None
-if installed != "{version}":
-    %pip install --quiet "{requirement}"
-"""
 
 UNPACK = """\
 # The published results that this page reads, put where it looks for them.
@@ -67,13 +55,6 @@ def glue(name, value, display=True):
 
         show(value)
 '''
-
-
-def requirement(repository: str, version: str) -> str:
-    """What pip installs: a release of the package index, or its tag in the repository."""
-    if not repository:
-        return f"rlhf-lab=={version}"
-    return f"rlhf-lab @ git+{repository}@v{version}"
 
 
 def unpacking(book: Path, page: str, names: Sequence[str], version: str) -> str:
@@ -174,16 +155,21 @@ def is_hidden(cell: NotebookNode) -> bool:
     return bool({"remove-cell", "remove_cell"}.intersection(cell.metadata.get("tags", [])))
 
 
-def references(doctree: nodes.document, citations: Iterable[Any]) -> list[str]:
-    """A list of what the page cites, for a notebook has no bibliography page."""
-    anchors = {
-        node["refuri"].partition("#")[2]
-        for node in doctree.findall(nodes.reference)
-        if node.get("refuri")
+def citations(app: Sphinx, page: str) -> dict[str, Any]:
+    """Entries of the bibliography, by the link that leads to them from a page."""
+    found = app.env.get_domain("cite").citations  # type: ignore[attr-defined]
+    return {
+        f"{app.builder.get_relative_uri(page, c.bibliography_key.docname)}#{c.citation_id}": c
+        for c in found
     }
+
+
+def references(doctree: nodes.document, entries: Mapping[str, Any]) -> list[str]:
+    """A list of what the page cites, for a notebook has no bibliography page."""
+    links = {link(node) for node in doctree.findall(nodes.reference)}
     backend = find_plugin("pybtex.backends", "markdown")()
-    entries = [c for c in citations if c.citation_id in anchors]
-    return [f"- {' '.join(e.formatted_entry.text.render(backend).split())}" for e in entries]
+    texts = (c.formatted_entry.text.render(backend) for at, c in entries.items() if at in links)
+    return [f"- {' '.join(text.split())}" for text in texts]
 
 
 def address_of(entry: Any) -> str | None:
@@ -204,8 +190,7 @@ def writer(app: Sphinx, page: str) -> MarkdownWriter:
     numbers = env.toc_fignumbers.get(page, {})
     formats = app.config.numfig_format
     images = {PurePosixPath(copy).name: name for name, copy in builder.images.items()}
-    citations = env.get_domain("cite").citations  # type: ignore[attr-defined]
-    addresses = {entry.citation_id: address_of(entry.entry) for entry in citations}
+    addresses = {at: address_of(c.entry) for at, c in citations(app, page).items()}
 
     def numbered(anchor: str) -> str | None:
         for kind, found in numbers.items():
@@ -242,12 +227,11 @@ def twin(app: Sphinx, page: str, doctree: nodes.document) -> NotebookNode:
     executed = Path(app.outdir).parent / "jupyter_execute" / f"{page}.ipynb"
     notebook = nbformat.read(executed, as_version=4)
     parts = [*writer(app, page).parts(doctree)]
-    citations = app.env.get_domain("cite").citations  # type: ignore[attr-defined]
-    cited = references(doctree, citations)
+    cited = references(doctree, citations(app, page))
     if cited:
         parts.append((0, [f"## {_('References')}", "\n".join(cited)]))
 
-    install = INSTALL.format(version=version, requirement=requirement(repository(app), version))
+    install = launch.install_cell(launch.repository(app), version)
     first = [v4.new_markdown_cell(preface(app, version)), v4.new_code_cell(install)]
     names = read_by(app, page)
     size = sum((book / name).stat().st_size for name in names)
@@ -300,11 +284,6 @@ def read_by(app: Sphinx, page: str) -> list[str]:
     return [name for name in names if Path(app.srcdir, name).is_file()]
 
 
-def repository(app: Sphinx) -> str:
-    """The book's public address; empty while it has none."""
-    return str(app.config.html_theme_options.get("repository_url") or "").rstrip("/")
-
-
 def is_executed(app: Sphinx, page: str) -> bool:
     """Whether the page's cells ran in this or an earlier build."""
     run = getattr(app.env, "nb_metadata", {}).get(page, {}).get("exec_data")
@@ -324,42 +303,10 @@ def write(
     notebook = twin(app, page, doctree)
     name = f"{FOLDER}/{page}.ipynb"
     atomic_write(Path(app.outdir) / name, nbformat.writes(notebook) + "\n")
-    context.setdefault("header_buttons", []).insert(
-        0, button(app, name, context["pathto"](name, 1))
-    )
-
-
-def button(app: Sphinx, name: str, relative: str) -> dict[str, str]:
-    """The theme's description of the button: Colab where the book has an address."""
-    address = colab_address(repository(app), app.config.rlhf_site_branch, name)
-    if address:
-        return {
-            "type": "link",
-            "url": address,
-            "text": _("Open in Colab"),
-            "tooltip": _("Open this page as a notebook in Colab"),
-            "icon": "_static/images/logo_colab.png",
-            "label": "notebook",
-        }
-    return {
-        "type": "link",
-        "url": relative,
-        "text": _("Notebook"),
-        "tooltip": _("Download this page as a notebook"),
-        "icon": "fas fa-download",
-        "label": "notebook",
-    }
-
-
-def colab_address(repository: str, branch: str, name: str) -> str:
-    """Where Colab opens a notebook of the published site; empty for other hosts than GitHub."""
-    host, _slash, path = repository.removeprefix("https://").partition("/")
-    if host != "github.com" or not path:
-        return ""
-    return f"https://colab.research.google.com/github/{path}/blob/{branch}/{name}"
+    button = launch.button(app, name, context["pathto"](name, 1))
+    context.setdefault("header_buttons", []).insert(0, button)
 
 
 def register(app: Sphinx) -> None:
     """Write twins when pages are written; the theme has made its list of buttons by then."""
-    app.add_config_value("rlhf_site_branch", "gh-pages", "html")
     app.connect("html-page-context", write, priority=900)
