@@ -39,7 +39,8 @@ def build_book() -> Build:
             capture_output=True,
             text=True,
             check=False,
-            timeout=300,
+            timeout=900,
+            cwd=folder,  # where no other rlhf_lab lies than the one that is tested
             env=os.environ | {"OMP_NUM_THREADS": "1", "NO_COLOR": "1"} | environment,
         )
 

@@ -176,6 +176,14 @@ class TestCache:
         assert cache.code_key(hidden, ["a==1"]) == key()
         assert cache.code_key(failing, ["a==1"]) not in keys
 
+    def test_sees_a_package_from_another_place(self, cache: ModuleType) -> None:
+        """Two checkouts: what the page used would not be what is watched."""
+        package = Path("/one/rlhf_lab")
+        ours = ["/one/rlhf_lab/__init__.py", "/one/rlhf_lab/world/__init__.py"]
+        theirs = ["/two/rlhf_lab/__pycache__/__init__.cpython-311.pyc"]
+        assert cache.other_package(ours, package) is None
+        assert cache.other_package(ours + theirs, package) == Path("/two/rlhf_lab")
+
     def test_knows_the_installed_versions(self, cache: ModuleType) -> None:
         import torch
 
@@ -196,9 +204,10 @@ class TestObserver:
         """Modules, data, missing files, listed folders; not what is written or outside."""
         (book / "lab/__init__.py").touch()
         code = f"""
-import os, subprocess, sys, pathlib
+import importlib.metadata, os, subprocess, sys, pathlib
 sys.path.insert(0, {str(book)!r})
 import lab.ppo
+[*importlib.metadata.distributions(path=["book/part2"])]
 open("book/results/sweep/runs.csv").close()
 list(pathlib.Path("book/results/other").glob("*"))
 try:

@@ -138,7 +138,7 @@ class TestCells:
         code = "import csv\nfrom myst_nb import (\n    glue,\n)\nglue('a', 1, display=False)\n"
         plain = twin.without_glue(code)
         assert "myst_nb" not in plain
-        assert plain.startswith("import csv\ndef glue(")
+        assert plain.startswith("import csv\n\ndef glue(")
         exec(compile(plain, "cell", "exec"), {})  # - our own text
 
     def test_code_that_is_no_python_stays(self, twin: ModuleType) -> None:

@@ -185,6 +185,12 @@ class ObservedClient(NotebookClientBase):
                 timeout=self.nb_config.execution_timeout,
             )
             read = [os.fsdecode(path) for path in record.read_bytes().splitlines()]
+        other = other_package(read, cache.package)
+        if other is not None:
+            self.logger.warning(
+                f"the page imported {other}, but the book is built with {cache.package}: "
+                "install one of them, or name it in PYTHONPATH"
+            )
         if result.err is None:
             self.logger.info(f"Executed in {result.time:.2f} seconds")
             entry = cache.keep(page, self.notebook, read, started, result.time)
@@ -298,6 +304,12 @@ def source_file(path: str) -> Path:
     return Path(path).resolve()
 
 
+def other_package(read: Iterable[str], package: Path) -> Path | None:
+    """A package of the same name that a page imported from another place, if it did."""
+    folders = (path.parent for path in map(source_file, read) if path.name == "__init__.py")
+    return next((f for f in folders if f.name == package.name and f != package), None)
+
+
 def newest_first(entries: Iterable[Path]) -> list[Path]:
     return sorted(entries, key=lambda path: path.stat().st_mtime, reverse=True)
 
@@ -323,7 +335,8 @@ def pins(lock: Path) -> list[str]:
 
 def of_book(book: Path, package: Path) -> Cache:
     """The cache of a book; editions and languages of it share their outputs."""
-    versions = (*dependencies("rlhf-lab"), *pins(book / "constraints.txt"))
+    observer = f"observer=={state(OBSERVER / 'sitecustomize.py')}"  # other eyes see other files
+    versions = (observer, *dependencies("rlhf-lab"), *pins(book / "constraints.txt"))
     return Cache(book / "_build" / ".jupyter_cache", book.resolve(), package.resolve(), versions)
 
 

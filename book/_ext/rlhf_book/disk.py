@@ -21,8 +21,9 @@ def with_note(page: str) -> str:
         "You opened this page from disk. The search finds pages, but the browser does not let it "
         "show the lines around what it found."
     )
+    note = f'<p class="rl-note-from-disk" data-from-disk hidden>{escape(sentence)}</p>'
     results = '<div id="search-results">'
-    return page.replace(results, f"<p data-from-disk hidden>{escape(sentence)}</p>{results}", 1)
+    return page.replace(results, f"{note}{results}", 1)
 
 
 def add_script(

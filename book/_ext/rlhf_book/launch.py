@@ -58,7 +58,7 @@ def button(app: Sphinx, name: str, relative: str) -> dict[str, str]:
         "url": relative,
         "text": _("Notebook"),
         "tooltip": _("Download this page as a notebook"),
-        "icon": "fas fa-download",
+        "icon": "fas fa-laptop-code",
         "label": "notebook",
     }
 

@@ -90,8 +90,8 @@ def without_glue(code: str) -> str:
     lines = code.split("\n")
     for node in reversed(tree.body):
         if isinstance(node, ast.ImportFrom) and node.module == "myst_nb":
-            lines[node.lineno - 1 : node.end_lineno] = GLUE.rstrip().split("\n")
-    return "\n".join(lines)
+            lines[node.lineno - 1 : node.end_lineno] = ["", *GLUE.rstrip().split("\n"), ""]
+    return "\n".join(lines).strip("\n")
 
 
 def code_cell(cell: NotebookNode) -> NotebookNode:

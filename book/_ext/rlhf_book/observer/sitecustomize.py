@@ -15,8 +15,10 @@ from typing import Any
 
 RECORD = "RLHF_BOOK_RECORD"  # the file to write to
 ROOTS = "RLHF_BOOK_ROOTS"  # the folders whose files count, joined as PATH is
+_PACKAGE = f"{os.sep}rlhf_lab{os.sep}__"  # its first file counts wherever it is
 _EVENTS = ("open", "os.listdir", "os.scandir")
-_IMPORTS = "<frozen importlib._bootstrap_external>"  # looks through folders, reads no data in them
+# They look through every folder of sys.path, the page's own among them, for names of packages.
+_SEARCHING = ("importlib", "_frozen_importlib", "importlib_metadata", "pkgutil", "pkg_resources")
 
 
 def observe(record: str, roots: tuple[str, ...]) -> None:
@@ -27,14 +29,21 @@ def observe(record: str, roots: tuple[str, ...]) -> None:
     def note(event: str, arguments: tuple[Any, ...]) -> None:
         if event not in _EVENTS or isinstance(arguments[0], int):
             return
-        if event != "open" and sys._getframe(1).f_code.co_filename == _IMPORTS:
+        if event != "open" and searches_packages(sys._getframe(1).f_globals.get("__name__", "")):
             return
         path = os.path.realpath(os.fsdecode(arguments[0] or "."))
-        if path not in seen and path.startswith(roots) and "\n" not in path:
+        if path in seen or "\n" in path:
+            return
+        if path.startswith(roots) or _PACKAGE in path:
             seen.add(path)
             os.write(file, os.fsencode(path) + b"\n")
 
     sys.addaudithook(note)
+
+
+def searches_packages(module: str) -> bool:
+    """Whether a module lists folders for packages only, not for data."""
+    return module.startswith(_SEARCHING)
 
 
 def run_hidden() -> None:
