@@ -32,4 +32,9 @@ def setup(app: Sphinx) -> dict[str, Any]:
     twin.register(app)
     # After every other extension has written its files.
     app.connect("build-finished", html.finish_pages, priority=900)
-    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
+    return {
+        "version": "1",
+        "env_version": 2,  # of what is kept between builds: another number reads all pages anew
+        "parallel_read_safe": True,
+        "parallel_write_safe": True,
+    }

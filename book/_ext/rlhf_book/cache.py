@@ -166,11 +166,11 @@ class ObservedClient(NotebookClientBase):
         page = self.path.resolve().relative_to(cache.book).with_suffix("").as_posix()
         entry = cache.entry(page, self.notebook)
         if entry is None:
-            self.exec_metadata = self.run(cache, page)
-            return
-        self.logger.info("Nothing that this page uses has changed: outputs from the cache")
-        times = cache.restore(entry, self.notebook)
-        self.exec_metadata = metadata_of_run(**times, entry=entry)
+            run = self.run(cache, page)
+        else:
+            self.logger.info("Nothing that this page uses has changed: outputs from the cache")
+            run = metadata_of_run(**cache.restore(entry, self.notebook), entry=entry)
+        self.exec_metadata = {**run, "code": code_of(self.notebook)}
 
     def run(self, cache: Cache, page: str) -> Any:
         """Execute the notebook in the folder of its page; returns what myst-nb keeps of a run."""
@@ -258,6 +258,23 @@ def sources(entry: Path) -> Mapping[str, str | None]:
 
 def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def code_of(notebook: NotebookNode) -> list[dict[str, Any]]:
+    """What a page runs, for its twin: number of the cell, its source, tags, line of the page."""
+    # myst-nb's lines of a notebook that is no text are made up in this way.
+    made_up = [10_000 * (i + 1) for i in range(len(notebook.cells))]
+    lines = notebook.metadata.get("source_map") or made_up
+    return [
+        {
+            "number": i,
+            "source": str(cell.source),
+            "tags": [str(tag) for tag in cell.metadata.get("tags", [])],
+            "line": lines[i],
+        }
+        for i, cell in enumerate(notebook.cells)
+        if cell.cell_type == "code" and cell.source.strip()
+    ]
 
 
 def code_key(notebook: NotebookNode, versions: Iterable[str]) -> str:

@@ -34,7 +34,8 @@ _ = get_translation("rlhf_book")
 
 FOLDER = "notebooks"  # below the site's root
 MOST_BYTES = 8_000_000  # of results inside a notebook
-FOLDED = {"remove-cell", "remove_cell", "remove-input", "remove_input", "hide-cell", "hide-input"}
+HIDDEN = {"remove-cell", "remove_cell"}  # these have no place in the page's tree
+FOLDED = {*HIDDEN, "remove-input", "remove_input", "hide-cell", "hide-input"}
 
 UNPACK = """\
 # The published results that this page reads, put where it looks for them.
@@ -94,13 +95,12 @@ def without_glue(code: str) -> str:
     return "\n".join(lines).strip("\n")
 
 
-def code_cell(cell: NotebookNode) -> NotebookNode:
+def code_cell(source: str, tags: Sequence[str]) -> NotebookNode:
     """A cell to run: its code and tags; what the page hides is folded."""
-    tags = list(cell.metadata.get("tags", []))
-    metadata: dict[str, Any] = {"tags": tags} if tags else {}
+    metadata: dict[str, Any] = {"tags": list(tags)} if tags else {}
     if FOLDED.intersection(tags):
         metadata |= folded()
-    return v4.new_code_cell(without_glue(cell.source), metadata=metadata)
+    return v4.new_code_cell(without_glue(source), metadata=metadata)
 
 
 def folded() -> dict[str, Any]:
@@ -109,20 +109,16 @@ def folded() -> dict[str, Any]:
 
 
 def cells_in_order(
-    parts: Iterable[tuple[int, list[Item]]], notebook: NotebookNode
+    parts: Iterable[tuple[int, list[Item]]], code: Iterable[Mapping[str, Any]]
 ) -> list[NotebookNode]:
     """Cells of the twin: one of text between two of code; cells that the page hides in between.
 
     Args:
         parts: lines of the source, and the texts and numbers of cells that came from there.
-        notebook: the page's own, in which hidden cells stand as well.
+        code: the page's code cells, hidden ones as well, as :func:`rlhf_book.cache.code_of` has
+            them.
     """
-    waiting = [
-        i for i, c in enumerate(notebook.cells) if c.cell_type == "code" and c.source.strip()
-    ]
-    # myst-nb's lines of a notebook that is no text are made up in this way.
-    made_up = [10_000 * (i + 1) for i in range(len(notebook.cells))]
-    lines = notebook.metadata.get("source_map") or made_up
+    waiting = list(code)
     cells: list[NotebookNode] = []
     text: list[str] = []
 
@@ -133,26 +129,22 @@ def cells_in_order(
 
     def write_code() -> None:
         write_text()
-        cells.append(code_cell(notebook.cells[waiting.pop(0)]))
+        cell = waiting.pop(0)
+        cells.append(code_cell(cell["source"], cell["tags"]))
 
     for line, items in parts:
-        while waiting and lines[waiting[0]] < line and is_hidden(notebook.cells[waiting[0]]):
+        while waiting and waiting[0]["line"] < line and HIDDEN.intersection(waiting[0]["tags"]):
             write_code()
         for item in items:
             if isinstance(item, str):
                 text.append(item)
                 continue
-            while waiting and waiting[0] <= item:
+            while waiting and waiting[0]["number"] <= item:
                 write_code()
     write_text()
     while waiting:
         write_code()
     return cells
-
-
-def is_hidden(cell: NotebookNode) -> bool:
-    """Whether the page shows nothing of a cell, so that it has no place in the page's tree."""
-    return bool({"remove-cell", "remove_cell"}.intersection(cell.metadata.get("tags", [])))
 
 
 def citations(app: Sphinx, page: str) -> dict[str, Any]:
@@ -224,8 +216,7 @@ def writer(app: Sphinx, page: str) -> MarkdownWriter:
 def twin(app: Sphinx, page: str, doctree: nodes.document) -> NotebookNode:
     """The notebook of an executed page, valid by its format's definition."""
     book, version = Path(app.srcdir), rlhf_lab.__version__
-    executed = Path(app.outdir).parent / "jupyter_execute" / f"{page}.ipynb"
-    notebook = nbformat.read(executed, as_version=4)
+    code = app.env.nb_metadata[page]["exec_data"]["code"]  # type: ignore[attr-defined]
     parts = [*writer(app, page).parts(doctree)]
     cited = references(doctree, citations(app, page))
     if cited:
@@ -246,7 +237,7 @@ def twin(app: Sphinx, page: str, doctree: nodes.document) -> NotebookNode:
     unpack = unpacking(book, page, names, version)
     if unpack:
         first.append(v4.new_code_cell(unpack, metadata=folded()))
-    cells = [*first, *cells_in_order(parts, notebook)]
+    cells = [*first, *cells_in_order(parts, code)]
     for number, cell in enumerate(cells):
         cell["id"] = f"cell-{number}"
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
