@@ -10,13 +10,25 @@ READY := .venv/.ready
 EXTRAS := book,labs,peft,real,test
 
 .DEFAULT_GOAL := help
-.PHONY: help book test lint bench serve clean
+.PHONY: help book student pdf latex test lint bench serve clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*##  *\(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
 
 book: $(READY)  ## build the site into _build/html, executing its chapters; warnings are errors
 	$(BIN)/jupyter-book build . --all -W --keep-going
+
+student: $(READY)  ## build the site without solutions into _build/student/_build/html
+	RLHF_BOOK_EDITION=student $(BIN)/jupyter-book build . --path-output _build/student --all -W --keep-going
+
+pdf: latex $(READY)  ## build the book as one PDF, _build/latex/book.pdf; needs LaTeX
+	$(BIN)/jupyter-book build . --builder pdflatex --all
+
+latex:
+	@command -v latexmk >/dev/null && command -v xelatex >/dev/null || { \
+	  echo "make pdf needs LaTeX: latexmk and xelatex were not found. On Debian:"; \
+	  echo "  apt-get install latexmk texlive-xetex texlive-latex-extra texlive-fonts-recommended"; \
+	  exit 1; }
 
 test: lint  ## lint, type-check and run all tests
 	$(BIN)/pytest

@@ -31,7 +31,7 @@ Build = Callable[..., subprocess.CompletedProcess[str]]
 def build_book() -> Build:
     """Build a book with this repository's configuration; warnings are errors, as in `make book`."""
 
-    def build(folder: Path) -> subprocess.CompletedProcess[str]:
+    def build(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
         run = "from jupyter_book.cli.main import main; main()"
         command = [sys.executable, "-c", run, "build", str(folder), "--all"]
         return subprocess.run(
@@ -39,8 +39,9 @@ def build_book() -> Build:
             capture_output=True,
             text=True,
             check=False,
-            timeout=300,
-            env=os.environ | {"OMP_NUM_THREADS": "1", "NO_COLOR": "1"},
+            timeout=900,
+            cwd=folder,  # where no other rlhf_lab lies than the one that is tested
+            env=os.environ | {"OMP_NUM_THREADS": "1", "NO_COLOR": "1"} | environment,
         )
 
     return build
@@ -53,7 +54,8 @@ def new_book(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
     def new() -> Path:
         folder = tmp_path_factory.mktemp("book")
         shutil.copytree(ROOT / "tests/book/fixture", folder, dirs_exist_ok=True)
-        shutil.copy(ROOT / "_config.yml", folder)
+        for name in ("_config.yml", "conf.py", "constraints.txt"):
+            shutil.copy(ROOT / name, folder)
         for name in ("_ext", "_static"):
             shutil.copytree(
                 ROOT / "book" / name,

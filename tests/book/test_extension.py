@@ -5,12 +5,11 @@ from __future__ import annotations
 import base64
 import csv
 import hashlib
-import importlib
 import io
 import json
 import os
+import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,15 +17,6 @@ from typing import Any
 import pytest
 
 pytest.importorskip("myst_nb", reason="needs the extra [book]")
-
-
-@pytest.fixture(scope="module")
-def extension() -> Iterator[Any]:
-    """The modules of rlhf_book by name; it is importable while a book is built, and here."""
-    path = str(Path(__file__).parents[2] / "book" / "_ext")
-    sys.path.insert(0, path)
-    yield lambda name: importlib.import_module(f"rlhf_book.{name}")
-    sys.path.remove(path)
 
 
 @pytest.fixture
@@ -45,55 +35,216 @@ def html(extension: Any) -> ModuleType:
 
 
 @pytest.fixture
-def package(tmp_path: Path) -> Path:
-    folder = tmp_path / "package"
-    (folder / "world").mkdir(parents=True)
-    (folder / "ppo.py").write_text("x = 1\n")
-    (folder / "world" / "facts.py").write_text("y = 1\n")
-    return folder
+def book(tmp_path: Path) -> Path:
+    """A folder with a page's folder, a result beside it, and a package."""
+    for name, text in {
+        "book/part2/ppo.md": "# PPO",
+        "book/results/sweep/runs.csv": "kl\n1\n",
+        "book/results/sweep/curves.parquet": "PAR1",
+        "book/results/other/curves.parquet": "PAR1",
+        "lab/ppo.py": "x = 1\n",
+        "lab/sft.py": "y = 1\n",
+        "_build/html/index.html": "",
+    }.items():
+        path = tmp_path.joinpath(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        os.utime(path, (1000, 1000))
+    return tmp_path
 
 
-class TestCacheKey:
-    def test_is_stable(self, cache: ModuleType, package: Path) -> None:
-        assert cache.digest([package], ["a==1"]) == cache.digest([package], ["a==1"])
+def notebook(*sources: str, **metadata: Any) -> Any:
+    import nbformat.v4 as v4
 
-    def test_ignores_bytecode(self, cache: ModuleType, package: Path) -> None:
-        before = cache.digest([package], [])
-        (package / "__pycache__").mkdir()
-        (package / "__pycache__" / "ppo.cpython-311.pyc").write_bytes(b"1")
-        assert cache.digest([package], []) == before
+    cells = [
+        v4.new_code_cell(source, execution_count=1, id=str(i)) for i, source in enumerate(sources)
+    ]
+    return v4.new_notebook(cells=cells, metadata=metadata)
 
-    @pytest.mark.parametrize("change", ["edit", "edit below", "add", "move", "delete", "version"])
-    def test_changes_with(self, cache: ModuleType, package: Path, change: str) -> None:
-        before = cache.digest([package], ["torch==2.13.0"])
-        versions = ["torch==2.13.0"]
-        if change == "edit":
-            (package / "ppo.py").write_text("x = 2\n")
-        elif change == "edit below":
-            (package / "world" / "facts.py").write_text("y = 2\n")
-        elif change == "add":
-            (package / "weights.safetensors").write_bytes(b"0")
-        elif change == "move":
-            (package / "ppo.py").rename(package / "world" / "ppo.py")
-        elif change == "delete":
-            (package / "ppo.py").unlink()
+
+class TestCache:
+    page = "book/part2/ppo"
+
+    @pytest.fixture
+    def outputs(self, cache: ModuleType, book: Path) -> Any:
+        return cache.Cache(book / "_build/.jupyter_cache", book, book / "lab", ("a==1",))
+
+    def keep(self, outputs: Any, book: Path, *read: str, code: str = "1") -> Path | None:
+        ran = notebook(code)
+        ran.cells[0].outputs = [{"output_type": "stream", "name": "stdout", "text": "seen"}]
+        return outputs.keep(self.page, ran, [str(book / name) for name in read], 2000.0, 1.5)
+
+    def test_gives_the_outputs_back(self, outputs: Any, book: Path) -> None:
+        entry = self.keep(outputs, book, "lab/ppo.py")
+        again = notebook("1")
+        assert outputs.entry(self.page, again) == entry
+        assert outputs.restore(entry, again) == {"mtime": 2000.0, "runtime": 1.5}
+        assert again.cells[0].outputs[0]["text"] == "seen"
+        assert again.cells[0].source == "1"
+
+    @pytest.mark.parametrize(
+        ("name", "change", "right"),
+        [
+            ("lab/ppo.py", "x = 2\n", False),
+            ("lab/sft.py", "y = 2\n", True),
+            ("lab/new.py", "", True),
+            ("book/results/sweep/runs.csv", "kl\n2\n", False),
+            ("book/results/sweep/runs.csv", None, False),
+            ("book/results/sweep/answers.csv", "", True),
+            ("book/results/other/curves.parquet", "PAR2", True),
+            # Its library opens it unseen: it counts where a file beside it was read.
+            ("book/results/sweep/curves.parquet", "PAR2", False),
+        ],
+    )
+    def test_holds_while_what_was_read_is_the_same(
+        self, outputs: Any, book: Path, name: str, change: str | None, right: bool
+    ) -> None:
+        entry = self.keep(outputs, book, "lab/ppo.py", "book/results/sweep/runs.csv")
+        assert outputs.is_right(entry)
+        if change is None:
+            (book / name).unlink()
         else:
-            versions = ["torch==2.13.1"]
-        assert cache.digest([package], versions) != before
+            (book / name).write_text(change)
+        assert outputs.is_right(entry) == right
+        assert (outputs.entry(self.page, notebook("1")) == entry) == right
+
+    def test_a_file_that_was_missed_may_appear(self, outputs: Any, book: Path) -> None:
+        entry = self.keep(outputs, book, "book/results/later.csv")
+        assert outputs.is_right(entry)
+        (book / "book/results/later.csv").write_text("")
+        assert not outputs.is_right(entry)
+
+    def test_a_folder_that_was_listed_holds_its_names(self, outputs: Any, book: Path) -> None:
+        entry = self.keep(outputs, book, "book/results")
+        (book / "book/results/sweep/runs.csv").write_text("kl\n2\n")
+        assert outputs.is_right(entry)
+        (book / "book/results/more").mkdir()
+        assert not outputs.is_right(entry)
+
+    @pytest.mark.parametrize(
+        "code",
+        [
+            'read_parquet("../results/sweep/curves.parquet")',
+            'folder = Path("../results/sweep"); read_parquet(folder / f"{name}.parquet")',
+            'read_parquet(f"{kind}.parquet", Path("../results"))',
+        ],
+    )
+    def test_knows_files_that_are_opened_unseen(self, outputs: Any, book: Path, code: str) -> None:
+        entry = self.keep(outputs, book, code=code)
+        assert outputs.is_right(entry)
+        (book / "book/results/sweep/curves.parquet").write_text("PAR2")
+        assert not outputs.is_right(entry)
+
+    def test_builds_and_hidden_folders_do_not_count(self, outputs: Any, book: Path) -> None:
+        (book / ".venv").mkdir()
+        entry = self.keep(outputs, book, "_build/html/index.html", ".venv/x.py")
+        assert json.loads(entry.read_text())["sources"] == {}
+
+    def test_a_compiled_module_stands_for_its_source(self, outputs: Any, book: Path) -> None:
+        entry = self.keep(outputs, book, "lab/__pycache__/ppo.cpython-311.pyc")
+        assert list(json.loads(entry.read_text())["sources"]) == ["<package>/ppo.py"]
+
+    def test_an_edit_while_the_page_ran_is_not_kept(self, outputs: Any, book: Path) -> None:
+        os.utime(book / "lab/ppo.py", (2001, 2001))
+        assert self.keep(outputs, book, "lab/ppo.py") is None
+        assert outputs.entry(self.page, notebook("1")) is None
+
+    def test_keeps_the_latest_few(self, cache: ModuleType, outputs: Any, book: Path) -> None:
+        for i in range(cache.KEPT + 3):
+            (book / "lab/sft.py").write_text(f"y = {i}\n")
+            os.utime(book / "lab/sft.py", (1000, 1000))
+            os.utime(self.keep(outputs, book, "lab/sft.py"), (3000 + i, 3000 + i))
+        kept = sorted(outputs.folder.joinpath(self.page).glob("*.json"))
+        assert len(kept) == cache.KEPT
+        assert outputs.entry(self.page, notebook("1")) in kept
+
+    def test_name_changes_with_all_that_runs(self, cache: ModuleType) -> None:
+        def key(code: str = "1", versions: tuple[str, ...] = ("a==1",), **metadata: Any) -> str:
+            return cache.code_key(notebook(code, **metadata), versions)
+
+        keys = {
+            key(),
+            key("2"),
+            key(versions=("a==2",)),
+            key(kernelspec={"name": "other", "display_name": "Other"}),
+            key(execution={"allow_errors": True}),
+        }
+        assert len(keys) == 5
+        hidden, failing = notebook("1"), notebook("1")
+        hidden.cells[0].metadata["tags"] = ["hide-input"]
+        failing.cells[0].metadata["tags"] = ["raises-exception"]
+        assert cache.code_key(hidden, ["a==1"]) == key()
+        assert cache.code_key(failing, ["a==1"]) not in keys
+
+    def test_sees_a_package_from_another_place(self, cache: ModuleType) -> None:
+        """Two checkouts: what the page used would not be what is watched."""
+        package = Path("/one/rlhf_lab")
+        ours = ["/one/rlhf_lab/__init__.py", "/one/rlhf_lab/world/__init__.py"]
+        theirs = ["/two/rlhf_lab/__pycache__/__init__.cpython-311.pyc"]
+        assert cache.other_package(ours, package) is None
+        assert cache.other_package(ours + theirs, package) == Path("/two/rlhf_lab")
 
     def test_knows_the_installed_versions(self, cache: ModuleType) -> None:
         import torch
 
         found = cache.dependencies("rlhf-lab")
         assert f"torch=={torch.__version__}" in found
-        assert not [line for line in found if line.startswith(("ruff", "jupyter"))]
 
-    def test_keeps_the_current_and_the_latest(self, cache: ModuleType, tmp_path: Path) -> None:
-        for age, name in enumerate(["newest", "newer", "older", "oldest", "current"]):
-            (tmp_path / name).mkdir()
-            os.utime(tmp_path / name, (1000 - age, 1000 - age))
-        cache.prune(tmp_path, keep=2, current="current")
-        assert {p.name for p in tmp_path.iterdir()} == {"current", "newest", "newer"}
+    def test_knows_the_pinned_versions(self, cache: ModuleType, tmp_path: Path) -> None:
+        lock = tmp_path / "constraints.txt"
+        assert cache.pins(lock) == []
+        lock.write_text("# a comment\ntorch==2.13.0  # why\n\nnumpy==2.4.6\n")
+        assert cache.pins(lock) == ["numpy==2.4.6", "torch==2.13.0"]
+
+
+class TestObserver:
+    def test_writes_down_what_a_page_and_its_processes_read(
+        self, cache: ModuleType, book: Path, tmp_path: Path
+    ) -> None:
+        """Modules, data, missing files, listed folders; not what is written or outside."""
+        (book / "lab/__init__.py").touch()
+        code = f"""
+import importlib.metadata, os, subprocess, sys, pathlib
+sys.path.insert(0, {str(book)!r})
+import lab.ppo
+[*importlib.metadata.distributions(path=["book/part2"])]
+open("book/results/sweep/runs.csv").close()
+list(pathlib.Path("book/results/other").glob("*"))
+try:
+    open("book/missing.csv")
+except FileNotFoundError:
+    pass
+subprocess.run([sys.executable, "-c", "open('lab/sft.py').close()"], check=True)
+open(os.devnull).close()
+"""
+        with cache.recording(book / "book", book / "lab") as record:
+            subprocess.run([sys.executable, "-B", "-c", code], cwd=book, check=True)
+            paths = map(cache.source_file, record.read_text().split())
+            found = {path.relative_to(book).as_posix() for path in paths}
+        assert found == {
+            "lab/__init__.py",
+            "lab/ppo.py",
+            "lab/sft.py",
+            "book/results/sweep/runs.csv",
+            "book/results/other",
+            "book/missing.csv",
+        }
+
+    def test_leaves_the_environment_as_it_was(self, cache: ModuleType, book: Path) -> None:
+        before = dict(os.environ)
+        with cache.recording(book):
+            assert os.environ["RLHF_BOOK_RECORD"]
+        assert dict(os.environ) == before
+
+    def test_runs_the_environment_s_own_start(
+        self, cache: ModuleType, book: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (book / "lab/sitecustomize.py").write_text("import sys; sys.started = True")
+        monkeypatch.setenv("PYTHONPATH", str(book / "lab"))
+        with cache.recording(book):
+            command = [sys.executable, "-c", "import sys; print(sys.started)"]
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert done.stdout == "True\n"
 
 
 class TestFigure:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,43 @@ def test_opened_from_disk(small_site: Path, visit: Any) -> None:
     assert not seen.errors
     seen.page.goto(f"file://{small_site}/book/index.html")
     seen.page.wait_for_selector("mjx-container svg, mjx-container mjx-math")
+    assert not seen.errors
+
+
+def test_search_from_disk_says_what_it_cannot_do(
+    small_site: Path, small_address: str, visit: Any
+) -> None:
+    """A browser reads no other page from disk; with a server it shows the lines around a word."""
+    word = "divergence"
+    seen = visit(f"file://{small_site}/search.html?q={word}")
+    page = seen.page
+    found = page.locator("#search-results li")
+    found.first.wait_for()
+    page.wait_for_function("document.querySelector('.search-summary')?.textContent.includes('1')")
+    assert found.locator("a").first.inner_text() == "A chapter of everything"
+    assert page.locator("[data-from-disk]").is_visible()
+    assert not seen.errors
+    seen = visit(f"{small_address}/search.html?q={word}")
+    seen.page.locator("#search-results p.context").first.wait_for()
+    assert seen.page.locator("[data-from-disk]").is_hidden()
+    assert not seen.errors
+
+
+@pytest.mark.parametrize("way", ["mouse", "keyboard"])
+def test_the_notebook_of_a_page_is_a_download(
+    small_address: str, visit: Any, tmp_path: Path, way: str
+) -> None:
+    seen = visit(f"{small_address}/book/chapter.html", width=360)
+    button = seen.page.get_by_role("link", name="Notebook")
+    with seen.page.expect_download() as download:
+        if way == "mouse":
+            button.click()
+        else:
+            button.focus()
+            seen.page.keyboard.press("Enter")
+    download.value.save_as(tmp_path / "chapter.ipynb")
+    notebook = json.loads((tmp_path / "chapter.ipynb").read_text(encoding="utf-8"))
+    assert notebook["nbformat"] == 4
     assert not seen.errors
 
 

@@ -1,4 +1,4 @@
-"""The book's own Sphinx extension: honest execution cache, self-hosted assets, figures, policy.
+"""The book's own Sphinx extension: honest cache, own assets, figures, notebooks, editions, policy.
 
 One module per job; this one only connects them to Sphinx's events.
 """
@@ -10,7 +10,7 @@ from typing import Any
 from sphinx.application import Sphinx
 from sphinx.config import Config
 
-from rlhf_book import cache, figure, html, vendor
+from rlhf_book import cache, disk, edition, figure, html, launch, twin, vendor
 
 
 def adjust_theme(_app: Sphinx, config: Config) -> None:
@@ -23,9 +23,18 @@ def setup(app: Sphinx) -> dict[str, Any]:
     # Jupyter Book always sets this value, also when its comments extension is not loaded.
     app.add_config_value("comments_config", {}, "")
     app.connect("config-inited", adjust_theme)
-    app.connect("config-inited", cache.set_cache_path)
     app.connect("config-inited", vendor.add_static_path)
+    cache.register(app)
+    edition.register(app)
+    disk.register(app)
     figure.register(app)
+    launch.register(app)
+    twin.register(app)
     # After every other extension has written its files.
     app.connect("build-finished", html.finish_pages, priority=900)
-    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
+    return {
+        "version": "1",
+        "env_version": 2,  # of what is kept between builds: another number reads all pages anew
+        "parallel_read_safe": True,
+        "parallel_write_safe": True,
+    }

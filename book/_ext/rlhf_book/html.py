@@ -15,6 +15,8 @@ from pathlib import Path
 
 from sphinx.application import Sphinx
 
+from rlhf_book import disk
+
 _INLINE_SCRIPT = re.compile(r"<script(?![^>]*\bsrc=)([^>]*)>(.*?)</script>", re.DOTALL)
 _HANDLER = re.compile(r'\son[a-z]+="([^"]*)"')
 _POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>')
@@ -33,6 +35,8 @@ _MENDS = (
     # aria-required-children, aria-allowed-role: citations are not a list of list items
     (r'<div role="list" class="citation-list">', '<div class="citation-list">'),
     (r' role="doc-biblioentry"', ""),
+    # A notebook is kept, not shown in a new tab.
+    (r'(<a href="(?:\.\./)*notebooks/[^"]*\.ipynb") target="_blank"', r"\1 download"),
 )
 
 
@@ -47,6 +51,8 @@ def finish_pages(app: Sphinx, exception: Exception | None) -> None:
         for path in root.rglob("*.html")
         if "_static" not in path.relative_to(root).parts
     }
+    if root / "search.html" in pages:
+        pages[root / "search.html"] = disk.with_note(pages[root / "search.html"])
     scripts = {source(script) for page in pages.values() for script in inline_scripts(page)}
     handlers = {source(handler) for page in pages.values() for handler in inline_handlers(page)}
     meta = policy(scripts, handlers)
