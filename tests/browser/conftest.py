@@ -40,7 +40,8 @@ def is_fresh(site: Path) -> bool:
     stamp = site / "objects.inv"
     if not stamp.exists() or list((site / "reports").rglob("*.err.log")):
         return False
-    sources = [ROOT / "_config.yml", ROOT / "_toc.yml", *(ROOT / "book").rglob("*")]
+    folders = (ROOT / "book", ROOT / "rlhf_lab" / "widgets")
+    sources = [ROOT / "_config.yml", ROOT / "_toc.yml", *(p for f in folders for p in f.rglob("*"))]
     files = (p for p in sources if p.is_file() and "__pycache__" not in p.parts)
     return max(p.stat().st_mtime for p in files) < stamp.stat().st_mtime
 

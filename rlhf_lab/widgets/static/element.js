@@ -1,0 +1,44 @@
+/**
+ * Host of the drawings on a page of the book: <rlhf-explorer component="ppo-clip">.
+ *
+ * The element comes with a still drawing and, in a JSON block, with {data, labels, language}. When it
+ * is about to scroll into view, the drawing's module is fetched and takes the still one's place.
+ */
+
+class Explorer extends HTMLElement {
+  #observer = null;
+  #view = null;
+
+  connectedCallback() {
+    if (this.#view) return;
+    this.#observer = new IntersectionObserver(
+      ([entry]) => {
+        if (!entry.isIntersecting) return;
+        this.#observer.disconnect();
+        this.#draw();
+      },
+      { rootMargin: "300px" },
+    );
+    this.#observer.observe(this);
+  }
+
+  disconnectedCallback() {
+    this.#observer?.disconnect();
+  }
+
+  async #draw() {
+    const given = JSON.parse(this.querySelector('script[type="application/json"]').textContent);
+    let module;
+    try {
+      module = await import(`./${this.getAttribute("component")}.js`);
+    } catch (error) {
+      console.warn(error.message); // the still drawing and its data stay
+      this.querySelector(".rl-note").hidden = false;
+      return;
+    }
+    this.#view = module.render({ root: this, ...given, onChange: () => {} });
+    this.dataset.ready = "true";
+  }
+}
+
+customElements.define("rlhf-explorer", Explorer);

@@ -1,0 +1,131 @@
+/**
+ * What the drawings of `rlhf_lab.widgets` have in common: nodes, sliders, a table, numbers.
+ *
+ * Every text comes from outside (a catalogue of labels, data of a run) and may say anything,
+ * `<script>` included: it only ever becomes a text node or an attribute's value, never markup.
+ */
+
+const SVG = "http://www.w3.org/2000/svg";
+let created = 0;
+
+/** @returns {string} an id that no other node of this page has */
+export function uniqueId() {
+  created += 1;
+  return `rl-explorer-${created}`;
+}
+
+/**
+ * @param {Element} node
+ * @param {Record<string, string | number>} attributes
+ * @param {(Node | string)[]} children strings become text nodes
+ */
+function furnish(node, attributes, children) {
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, String(value));
+  node.append(...children);
+  return node;
+}
+
+/** An HTML element. */
+export function html(tag, attributes = {}, ...children) {
+  return furnish(document.createElement(tag), attributes, children);
+}
+
+/** An SVG element. */
+export function svg(tag, attributes = {}, ...children) {
+  return furnish(document.createElementNS(SVG, tag), attributes, children);
+}
+
+/**
+ * @param {string} template a label such as "β = {beta}"
+ * @param {Record<string, string>} values
+ * @returns {string} the label with its values; a name without a value stays as it is
+ */
+export function fill(template, values) {
+  return template.replace(/\{(\w+)\}/g, (whole, name) =>
+    Object.hasOwn(values, name) ? values[name] : whole,
+  );
+}
+
+/**
+ * @param {string} language a BCP 47 tag
+ * @returns {(value: number, digits: number) => string} writes numbers as the language does, with a
+ *   true minus sign, and a rounded zero without any sign
+ */
+export function numberFormat(language) {
+  const formats = new Map();
+  return (value, digits) => {
+    if (!formats.has(digits)) {
+      const options = { minimumFractionDigits: digits, maximumFractionDigits: digits };
+      formats.set(digits, new Intl.NumberFormat(language, options));
+    }
+    const size = Math.abs(value);
+    const text = formats.get(digits).format(size);
+    return value < 0 && size >= 0.5 * 10 ** -digits ? `−${text}` : text;
+  };
+}
+
+/**
+ * A labelled native slider with its value in sight; `show` sets value and words.
+ *
+ * @param {object} options
+ * @param {string} options.label
+ * @param {{ min: number, max: number, step: number }} options.range
+ * @param {(value: number) => void} options.onInput
+ */
+export function slider({ label, range, onInput }) {
+  const id = uniqueId();
+  const input = html("input", { type: "range", id, ...range });
+  const output = html("output", { for: id });
+  input.addEventListener("input", () => onInput(input.valueAsNumber));
+  return {
+    row: html("div", { class: "rl-slider" }, html("label", { for: id }, label), input, output),
+    /**
+     * @param {number} value
+     * @param {string} text beside the slider
+     * @param {string} spoken said by a screen reader in place of the number
+     */
+    show(value, text, spoken) {
+      input.value = String(value);
+      input.setAttribute("aria-valuetext", spoken);
+      output.textContent = text;
+    },
+  };
+}
+
+/**
+ * A table that is filled when a reader opens it, and while it is open.
+ *
+ * @param {object} options
+ * @param {string} options.summary what opens it
+ * @param {string} options.name the table's name for assistive technology
+ * @param {string[]} options.columns
+ * @param {() => string[][]} options.rows
+ */
+export function tableOnDemand({ summary, name, columns, rows }) {
+  const heads = columns.map((column) => html("th", { scope: "col" }, column));
+  const body = html("tbody");
+  const table = html("table", { class: "table" }, html("thead", {}, html("tr", {}, ...heads)), body);
+  // A box that scrolls must be reachable by keyboard, and then needs a name.
+  const box = html("div", { class: "rl-table", tabindex: 0, role: "region", "aria-label": name });
+  box.append(table);
+  const details = html("details", {}, html("summary", {}, summary), box);
+  const update = () => {
+    if (!details.open) return;
+    const cells = (row) => row.map((text) => html("td", { class: "rl-number" }, text));
+    body.replaceChildren(...rows().map((row) => html("tr", {}, ...cells(row))));
+  };
+  details.addEventListener("toggle", update);
+  return { details, update };
+}
+
+/**
+ * @param {[number, number]} domain values
+ * @param {[number, number]} range pixels
+ */
+export function linear([low, high], [start, end]) {
+  const perUnit = (end - start) / (high - low);
+  return {
+    place: (/** @type {number} */ value) => start + (value - low) * perUnit,
+    value: (/** @type {number} */ pixel) => low + (pixel - start) / perUnit,
+  };
+}
