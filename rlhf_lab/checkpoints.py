@@ -98,7 +98,7 @@ def save_checkpoint(
                 sync(temporary / part)
             if final.exists():  # no rename replaces a full folder: step aside, findable
                 if replaced.exists():
-                    shutil.rmtree(replaced)
+                    _remove(folder, replaced.name)
                 final.rename(replaced)
             temporary.rename(final)
             sync(folder)
@@ -107,8 +107,15 @@ def save_checkpoint(
         older = sorted({s for s in _checkpoints(folder).values() if s < step}, reverse=True)
         kept = {final.name, *(f"step-{s:08d}" for s in older[: keep - 1])}
         for name in _checkpoints(folder).keys() - kept:
-            shutil.rmtree(folder / name)
+            _remove(folder, name)
     return final
+
+
+def _remove(folder: Path, name: str) -> None:
+    """Delete a checkpoint; renamed first, so that a kill leaves no half of it under its name."""
+    doomed = folder / f".tmp-{name}-removed-{os.getpid()}"
+    (folder / name).rename(doomed)
+    shutil.rmtree(doomed)
 
 
 def latest_checkpoint(folder: str | Path) -> Path | None:
@@ -164,7 +171,7 @@ def clear_checkpoints(folder: str | Path) -> None:
     folder = Path(folder)
     with writing_to(folder):
         for name in _checkpoints(folder):
-            shutil.rmtree(folder / name)
+            _remove(folder, name)
 
 
 # --- what goes into them ----------------------------------------------------------------------

@@ -122,6 +122,35 @@ def test_a_crash_between_any_two_file_operations_leaves_a_whole_checkpoint(
     assert [p.name for p in tmp_path.iterdir()] == ["step-00000002"]
 
 
+@pytest.mark.parametrize("saved", [0, 1, 2, 3])
+def test_a_crash_while_an_old_one_is_deleted_leaves_no_half_of_it(tmp_path, monkeypatch, saved):
+    """Found by SIGKILL: half of an abandoned later checkpoint looked like the newest one."""
+    for step in (1, 2):
+        save_checkpoint(tmp_path, step, TENSORS, {"v": step}, keep=2)
+
+    class Killed(BaseException):
+        pass
+
+    def dying(folder, **_):
+        for name in ("state.json", "tensors.safetensors"):
+            (Path(folder) / name).unlink(missing_ok=True)
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", dying)
+        with contextlib.suppress(Killed):
+            save_checkpoint(tmp_path, saved, TENSORS, {"v": saved}, keep=1)
+    for whole in tmp_path.glob("step-*"):
+        assert same_bits(load_checkpoint(whole)[0]["a"], TENSORS["a"])
+    save_checkpoint(tmp_path, saved, TENSORS, {"v": saved}, keep=1)
+    assert [p.name for p in tmp_path.iterdir()] == [f"step-{saved:08d}"]
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", dying)
+        with contextlib.suppress(Killed):
+            clear_checkpoints(tmp_path)
+    assert latest_checkpoint(tmp_path) is None
+
+
 WRITER = """
 import sys, torch
 from rlhf_lab.checkpoints import latest_checkpoint, load_checkpoint, save_checkpoint

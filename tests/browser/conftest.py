@@ -121,6 +121,11 @@ class Visit:
         return int(plots.count())
 
 
+def said(message: Any) -> str:
+    """What a page wrote to the console, and about which address."""
+    return f"{message.text} ({message.location.get('url', '')})"
+
+
 @pytest.fixture
 def visit(chromium: Any) -> Iterator[Any]:
     """Open an address and note errors, failed requests and requests to other hosts."""
@@ -135,7 +140,7 @@ def visit(chromium: Any) -> Iterator[Any]:
         scheme_name, _, host = url.split("/", 3)[:3]
         own = (f"{scheme_name}//{host}", "data:", "blob:")
         page = seen.page
-        page.on("console", lambda m: m.type == "error" and seen.errors.append(m.text))
+        page.on("console", lambda m: m.type == "error" and seen.errors.append(said(m)))
         page.on("pageerror", lambda e: seen.errors.append(str(e)))
         page.on("requestfailed", lambda r: seen.errors.append(f"failed: {r.url}"))
         page.on("response", lambda r: r.status >= 400 and seen.errors.append(f"{r.status} {r.url}"))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from html import unescape
+from html import escape, unescape
 from pathlib import Path
 
 from sphinx.application import Sphinx
@@ -41,6 +41,7 @@ def finish_pages(app: Sphinx, exception: Exception | None) -> None:
     if exception is not None or app.builder.format != "html":
         return
     root = Path(app.outdir)
+    write_entrance(root, app.config.root_doc, app.config.html_title, app.config.language)
     pages = {
         path: mend(path.read_text(encoding="utf-8"))
         for path in root.rglob("*.html")
@@ -52,6 +53,31 @@ def finish_pages(app: Sphinx, exception: Exception | None) -> None:
     for path, page in pages.items():
         bare = _POLICY.sub("", page)
         path.write_text(bare.replace("<head>", f"<head>{meta}", 1), encoding="utf-8")
+
+
+def write_entrance(root: Path, first_page: str, title: str, language: str) -> None:
+    """Write the page at the site's address, which sends the reader on to the first page.
+
+    Jupyter Book would write one without an icon, and a browser then asks the server's root for one.
+    The empty icon makes no request, which would be cut off by the redirect.
+    """
+    entrance = root / "index.html"
+    if first_page == "index":
+        return
+    entrance.write_text(
+        f"""<!DOCTYPE html>
+<html lang="{language}">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="refresh" content="0; url={first_page}.html">
+<title>{escape(title)}</title>
+<link rel="icon" href="data:,">
+</head>
+<body><a href="{first_page}.html">{escape(title)}</a></body>
+</html>
+""",
+        encoding="utf-8",
+    )
 
 
 def mend(page: str) -> str:
