@@ -11,10 +11,12 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+
+from rlhf_lab.widgets.files import write_published
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -23,6 +25,11 @@ if TYPE_CHECKING:
 torch.set_num_threads(1)
 
 ROOT = Path(__file__).parent.parent
+
+# What a model may say that a page must never run.
+HOSTILE_ANSWER = (
+    "<img src=x onerror=window.ran=1></script><script>window.ran=1</script> [a](javascript:ran=1)"
+)
 
 Build = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -47,7 +54,25 @@ def build_book() -> Build:
 
 
 @pytest.fixture(scope="session")
-def new_book(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
+def published_ranking() -> dict[str, Any]:
+    """Prompts with four to nine answers that Fernwick's people wrote; one answer is hostile."""
+    from rlhf_lab.widgets.ranking import ranking_data
+    from rlhf_lab.world import World
+
+    world = World(0)
+    qualities = ("right", "wrong", "hedging", "partial", "rude", "questions")
+    answers = []
+    for prompt, count in zip(world.prompts("valid", 6), (5, 4, 9, 5, 6, 4), strict=True):
+        texts = dict.fromkeys(world.answer(prompt, i // 6, qualities[i % 6]) for i in range(24))
+        answers.append((prompt, list(texts)[:count]))
+    answers[1][1][3] = HOSTILE_ANSWER
+    return ranking_data(world, answers)
+
+
+@pytest.fixture(scope="session")
+def new_book(
+    tmp_path_factory: pytest.TempPathFactory, published_ranking: dict[str, Any]
+) -> Callable[[], Path]:
     """Make an unbuilt copy of the small book in tests/book/fixture, with the real configuration."""
 
     def new() -> Path:
@@ -61,6 +86,7 @@ def new_book(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
                 ignore=shutil.ignore_patterns("__pycache__"),
             )
         shutil.copy(ROOT / "book/references.bib", folder / "book")
+        write_published(folder / "book/data/ranking.json", published_ranking)
         return folder
 
     return new

@@ -71,6 +71,22 @@ def test_labels_in_the_code_are_those_of_the_catalogue() -> None:
     } - used  # fmt: skip
 
 
+def test_labels_of_the_drawings_of_published_data() -> None:
+    page = {"title", "alt", "still", "still_x", "still_y"}
+    catalogue = files.labels("ranking")
+    source = (files.STATIC / "ranking.js").read_text(encoding="utf-8")
+    assert set(re.findall(r"labels\.(\w+)", source)) == catalogue.keys() - page
+
+    catalogue = files.labels("token-inspector")
+    source = (files.STATIC / "token-inspector.js").read_text(encoding="utf-8")
+    lists = re.findall(r"const (QUANTITIES|POLICIES|TRAINING) = \[([^\]]*)\]", source)
+    names = {list_name: re.findall(r'"(\w+)"', text) for list_name, text in lists}
+    by_name = {*names["QUANTITIES"], *(f"{name}_axis" for name in names["QUANTITIES"])}
+    by_name |= {f"number_{name}" for name in names["POLICIES"] + names["TRAINING"]}
+    used = set(re.findall(r"labels\.(\w+)", source))
+    assert used | by_name == catalogue.keys() - page
+
+
 def test_unknown_languages_and_drawings_are_refused() -> None:
     with pytest.raises(InputError) as caught:
         files.labels("ppo-clip", "tlh")
@@ -97,12 +113,13 @@ def test_the_palette_is_that_of_the_figures() -> None:
     styles = (files.STATIC / "explorer.css").read_text(encoding="utf-8")
     assert not re.search(r"#[0-9a-fA-F]{3,8}\b|rgb\(", styles)  # no colour of its own
     used = set(re.findall(r"var\((--rl-[\w-]+)\)", styles))
-    assert used <= set(re.findall(r"(--rl-[\w-]+):", light))
+    known = set(re.findall(r"(--rl-[\w-]+):", light + styles))
+    assert used - known == {"--rl-share"}  # set by token-inspector.js
 
 
 def test_the_still_drawing_has_the_numbers_of_the_equation() -> None:
     labels = files.labels("ppo-clip")
-    records = ppo_clip.still(labels).layout.meta["data"]
+    records = ppo_clip.still(labels, ppo_clip.data()).layout.meta["data"]
     by_term = {
         name: {
             r[labels["x_axis"]]: r[labels["y_axis"]] for r in records if r["term"] == labels[name]

@@ -1,16 +1,21 @@
-"""The files of the drawings: modules, catalogues of labels, styles."""
+"""The files of the drawings: modules, catalogues of labels, styles, published data."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from rlhf_lab.errors import InputError
 from rlhf_lab.figures import THEMES, Theme
+from rlhf_lab.files import atomic_write
 
 STATIC = Path(__file__).parent / "static"
-MODULES = ("kit.js", "element.js", "ppo-clip.js")  # what a page may ask for
+DRAWINGS = ("ppo-clip", "ranking", "token-inspector")
+MODULES = ("kit.js", "element.js", *(f"{name}.js" for name in DRAWINGS))  # what a page may ask for
 
 # Where a page says that it is dark: the book, JupyterLab, Colab.
 DARK = ('[data-theme="dark"]', '[data-jp-theme-light="false"]', '[theme="dark"]')
@@ -42,6 +47,44 @@ def labels(name: str, language: str = "en") -> dict[str, str]:
 def language_tag(language: str) -> str:
     """What HTML and JavaScript call a language (BCP 47): ``zh_CN`` is ``zh-CN`` there."""
     return language.replace("_", "-")
+
+
+def write_published(path: str | Path, published: Mapping[str, Any]) -> Path:
+    """Write the data of a drawing as JSON, atomically.
+
+    Raises:
+        InputError: when the folder cannot be written.
+    """
+    return atomic_write(path, json.dumps(published, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_published(path: str | Path, expected: str) -> dict[str, Any]:
+    """Read what :func:`write_published` has written.
+
+    Args:
+        path: the file.
+        expected: its ``format``.
+
+    Raises:
+        InputError: when it cannot be read, is no JSON, or is of another format.
+    """
+    try:
+        published = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        reason = f"check the path ({error.strerror})"
+        raise InputError("data", str(path), "a readable file", reason) from None
+    except ValueError as error:  # neither UTF-8 nor JSON
+        raise InputError("data", str(path), "a file of JSON", f"write it anew: {error}") from None
+    found = published.get("format") if isinstance(published, dict) else None
+    if found != expected:
+        raise InputError(f"format of {path}", found, expected, "name the file of this drawing")
+    return published
+
+
+def content_id(content: object) -> str:
+    """Twelve hexadecimal digits that change with a JSON-ready value."""
+    text = json.dumps(content, ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def palette_css() -> str:

@@ -41,12 +41,12 @@ def data(*, ratio: float = 1.35, epsilon: float = 0.2, advantage: float = 1.0) -
     return {"state": state, "ranges": RANGES}
 
 
-def still(labels: Mapping[str, str]) -> go.Figure:
+def still(labels: Mapping[str, str], given: Mapping[str, Any]) -> go.Figure:
     """Both terms and their minimum at the first state: for print, and where no script runs.
 
     The minimum is that of :func:`rlhf_lab.objectives.ppo_policy_loss`.
     """
-    state = data()["state"]
+    state = given["state"]
     epsilon, advantage = state["epsilon"], state["advantage"]
     rows = []
     for i in range(1, 41):

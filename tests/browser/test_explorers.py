@@ -6,7 +6,7 @@ policy, its theme and its scripts are the real ones; hostile texts get a page of
 
 from __future__ import annotations
 
-import json
+import functools
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -17,35 +17,18 @@ import torch
 
 from rlhf_lab.objectives import ppo_policy_loss
 from rlhf_lab.widgets import ppo_clip
-from rlhf_lab.widgets.files import STATIC, bundle, labels
+from rlhf_lab.widgets.files import labels
 
 pytestmark = pytest.mark.browser
 
 RATIO, ADVANTAGE, EPSILON = range(3)  # the sliders, from top to bottom
 GOOD_ABOVE = labels("ppo-clip")["verdict_good_above"]
 
-# From the key press or the click to the picture that shows its effect: two frames after the event.
-REACTION = """
-([selector, type]) => new Promise((done) => {
-  document.querySelector(selector).addEventListener(type, (event) => {
-    const before = event.timeStamp;
-    requestAnimationFrame(() => setTimeout(() => done(performance.now() - before)));
-  }, { once: true });
-})
-"""
-
 
 @pytest.fixture
-def explorer(small_address: str, visit: Any) -> Callable[..., Any]:
+def explorer(open_explorer: Callable[..., Any]) -> Callable[..., Any]:
     """Open the explorer's page and wait until the drawing answers."""
-
-    def open_page(**options: Any) -> Any:
-        seen = visit(f"{small_address}/book/explorer.html", **options)
-        seen.page.locator("rlhf-explorer").scroll_into_view_if_needed()
-        seen.page.wait_for_selector("rlhf-explorer[data-ready]")
-        return seen
-
-    return open_page
+    return functools.partial(open_explorer, "explorer")
 
 
 def shown(page: Any) -> dict[str, float]:
@@ -174,15 +157,11 @@ def test_by_mouse_on_the_drawing(explorer: Any) -> None:
     assert not seen.errors
 
 
-def test_the_first_reaction_is_measured(explorer: Any, record_property: Any) -> None:
+def test_the_first_reaction_is_measured(explorer: Any, first_reaction: Any) -> None:
     page = explorer().page
     page.get_by_role("slider").nth(RATIO).focus()
-    arguments = ["rlhf-explorer input", "keydown"]
-    page.evaluate(f"(given) => {{ window.reaction = ({REACTION})(given); }}", arguments)
-    page.keyboard.press("ArrowRight")
-    milliseconds = page.evaluate("() => window.reaction")
-    record_property("first_reaction_ms", milliseconds)
-    print(f"first slider reaction: {milliseconds:.1f} ms")
+    press = functools.partial(page.keyboard.press, "ArrowRight")
+    first_reaction(page, "rlhf-explorer input", "keydown", press)
     assert page.get_by_role("slider").nth(RATIO).input_value() == "1.36"
 
 
@@ -191,23 +170,17 @@ def test_the_first_reaction_is_measured(explorer: Any, record_property: Any) -> 
 
 @pytest.mark.parametrize("width", [360, 1280])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_no_finding_and_no_sideways_scroll(explorer: Any, scheme: str, width: int) -> None:
-    axe = pytest.importorskip("axe_playwright_python.base", reason="needs the extra [test]")
+def test_no_finding_and_no_sideways_scroll(
+    explorer: Any, audit: Any, scheme: str, width: int
+) -> None:
     # axe is put in by the test, not by the page: the page's policy must not stop it.
     seen = explorer(scheme=scheme, width=width, bypass_csp=True)
     page = seen.page
     page.locator("rlhf-explorer summary").click()
-    size = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
-    assert size[0] <= size[1]
-    assert page.locator("rlhf-explorer").bounding_box()["width"] <= width
     assert (
         page.locator(".rl-chart text").first.evaluate("e => e.getBoundingClientRect().height") > 9
     )
-    assert not seen.errors  # before axe, which asks for style sheets at wrong addresses
-    assert not seen.foreign
-    page.evaluate(Path(axe.AXE_FILE_PATH).read_text(encoding="utf-8"))
-    found = page.evaluate("axe.run('rlhf-explorer')")["violations"]
-    assert not [v for v in found if v["impact"] in ("serious", "critical")]
+    audit(seen, width)
 
 
 def test_colours_follow_the_theme(explorer: Any) -> None:
@@ -269,30 +242,11 @@ def test_nothing_is_fetched_before_the_reader_comes_near(small_address: str, vis
 HOSTILE = "<img src=x onerror=window.ran=1></script><script>window.ran=1</script> [a](javascript:1)"
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory, serve_folder: Any) -> tuple[Path, str]:
-    """An empty page beside the modules and the widget's text, served; (folder, address)."""
-    root = tmp_path_factory.mktemp("host")
-    for path in STATIC.glob("*.js"):
-        shutil.copy(path, root)
-    (root / "widget.js").write_text(bundle("ppo-clip.js", "notebook.js"), encoding="utf-8")
-    page = '<!doctype html><link rel="icon" href="data:,"><body><div id="root"></div>'
-    (root / "page.html").write_text(page, encoding="utf-8")
-    return root, serve_folder(root)
-
-
-def test_labels_and_data_stay_text(folder: tuple[Path, str], visit: Any) -> None:
+def test_labels_and_data_stay_text(render: Any) -> None:
     hostile = {name: f"{name} {HOSTILE} {{value}}" for name in labels("ppo-clip")}
     given = {"data": ppo_clip.data(), "labels": hostile, "language": "en"}
-    seen = visit(f"{folder[1]}/page.html")
-    seen.page.evaluate(
-        """async (given) => {
-          const { render } = await import("./ppo-clip.js");
-          render({ root: document.getElementById("root"), ...JSON.parse(given), onChange() {} });
-          document.querySelector("details").open = true;
-        }""",
-        json.dumps(given),
-    )
+    seen = render("ppo-clip", given)
+    seen.page.locator("summary").click()
     seen.page.locator("tbody tr").first.wait_for()
     seen.page.locator("input").first.fill("0.5")
     assert seen.page.locator("img, script, a, #root iframe").count() == 0
@@ -301,46 +255,10 @@ def test_labels_and_data_stay_text(folder: tuple[Path, str], visit: Any) -> None
     assert not seen.errors
 
 
-def test_the_widget_in_a_notebook(folder: tuple[Path, str], visit: Any) -> None:
-    """anywidget's protocol, with a model that keeps what it is told; both directions."""
-    data = ppo_clip.data(epsilon=0.1)
-    traits = {
-        "names": list(data["state"]),
-        "ranges": data["ranges"],
-        "labels": labels("ppo-clip"),
-        "language": "en",
-        **data["state"],
-    }
-    seen = visit(f"{folder[1]}/page.html")
+def test_the_widget_in_a_notebook(notebook: Any) -> None:
+    """Both directions."""
+    seen = notebook("ppo-clip", ppo_clip.data(epsilon=0.1), labels("ppo-clip"))
     page = seen.page
-    page.evaluate(
-        """async (given) => {
-          const values = JSON.parse(given);
-          const listeners = {};
-          const model = {
-            saved: 0,
-            get: (name) => values[name],
-            set: (name, value) => { values[name] = value; },
-            save_changes: () => { model.saved += 1; },
-            on: (name, f) => { (listeners[name] ??= new Set()).add(f); },
-            off: (name, f) => { listeners[name].delete(f); },
-          };
-          window.kernel = {
-            values, model,
-            set: (name, value) => {
-              values[name] = value;
-              for (const f of listeners[`change:${name}`]) f();
-            },
-            listening: () => Object.values(listeners).reduce((n, set) => n + set.size, 0),
-          };
-          const { default: widget } = await import("./widget.js");
-          const root = document.getElementById("root");
-          window.reachedJupyter = 0;
-          document.addEventListener("keydown", () => { window.reachedJupyter += 1; });
-          window.remove = await widget.render({ model, el: root });
-        }""",
-        json.dumps(traits),
-    )
     sliders = page.get_by_role("slider")
     assert sliders.nth(EPSILON).input_value() == "0.1"
     sliders.nth(RATIO).focus()

@@ -3,18 +3,25 @@
     ```{explorer} ppo-clip
     ```
 
-It becomes a figure with a still drawing and its data, which the drawing's script replaces when it
-comes near. What the script needs is in the page: it asks for no file but the modules themselves.
+    ```{explorer} ranking
+    :data: ../results/ranking.json
+    ```
+
+A drawing of published results names their file, from the page's folder. Each becomes a figure with
+a still drawing and its data, which the drawing's script replaces when it comes near. What the
+script needs is in the page: it asks for no file but the modules themselves.
 """
 
 from __future__ import annotations
 
 import html
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from docutils import nodes
+from docutils.parsers.rst import directives
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 from sphinx.writers.html5 import HTML5Translator
@@ -22,10 +29,11 @@ from sphinx.writers.html5 import HTML5Translator
 from rlhf_book.figure import embedded_json, table_html, take_apart, write_text
 from rlhf_lab.errors import InputError
 from rlhf_lab.svg import draw
-from rlhf_lab.widgets import files, ppo_clip
+from rlhf_lab.widgets import files, ppo_clip, ranking, token_inspector
 
 FOLDER = "components"  # below _static
-DRAWINGS = {ppo_clip.NAME: ppo_clip}
+PUBLISHED = {module.NAME: module for module in (ranking, token_inspector)}  # drawn from a file
+DRAWINGS = {ppo_clip.NAME: ppo_clip} | PUBLISHED
 
 
 class explorer(nodes.General, nodes.Element):  # noqa: N801 - docutils names nodes so
@@ -36,26 +44,41 @@ class ExplorerDirective(SphinxDirective):
     """One argument: the drawing's name."""
 
     required_arguments = 1
+    option_spec: ClassVar = {"data": directives.path}
 
     def run(self) -> list[nodes.Node]:
-        """The drawing's node; an unknown drawing or a language without labels is an error."""
+        """The drawing's node; an unknown drawing, language or file of data is an error."""
         name = self.arguments[0]
         language = self.env.config.language
         try:
             labels = files.labels(name, language)
+            data = self.data(name)
         except InputError as error:
             raise self.error(str(error)) from error
         self.env.note_dependency(str(files.STATIC / "labels" / f"{language}.json"))
-        drawing = DRAWINGS[name]
-        title, alt, records, still = take_apart(drawing.still(labels).to_plotly_json())
+        still = DRAWINGS[name].still(labels, data).to_plotly_json()
+        title, alt, records, still = take_apart(still)
         given = {
-            "data": drawing.data(),
+            "data": data,
             "labels": labels,
             "language": files.language_tag(language),
         }
         return [
             explorer(name=name, given=given, title=title, alt=alt, records=records, still=still)
         ]
+
+    def data(self, name: str) -> Mapping[str, Any]:
+        """What the drawing shows; the page is built anew when its file changes."""
+        path = self.options.get("data")
+        if (path is not None) != (name in PUBLISHED):
+            allowed = "a file" if name in PUBLISHED else "no file"
+            raise InputError(f":data: of {name}", path, allowed, "correct the directive")
+        if path is None:
+            return DRAWINGS[name].data()
+        relative, absolute = self.env.relfn2path(path)
+        self.env.note_dependency(relative)
+        drawing = PUBLISHED[name]
+        return drawing.data(files.read_published(absolute, drawing.FORMAT))
 
 
 def write_html(translator: HTML5Translator, node: explorer) -> None:

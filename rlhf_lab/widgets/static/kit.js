@@ -93,15 +93,29 @@ export function slider({ label, range, onInput }) {
 }
 
 /**
+ * A button; `attributes` may replace its class.
+ *
+ * @param {string} text
+ * @param {() => void} onPress
+ * @param {Record<string, string | number>} attributes
+ */
+export function button(text, onPress, attributes = {}) {
+  const node = html("button", { type: "button", class: "rl-button", ...attributes }, text);
+  node.addEventListener("click", onPress);
+  return node;
+}
+
+/**
  * A table that is filled when a reader opens it, and while it is open.
  *
  * @param {object} options
  * @param {string} options.summary what opens it
  * @param {string} options.name the table's name for assistive technology
- * @param {string[]} options.columns
+ * @param {(string | Node)[]} options.columns
  * @param {() => string[][]} options.rows
+ * @param {number[]} [options.words] columns that hold words, not numbers
  */
-export function tableOnDemand({ summary, name, columns, rows }) {
+export function tableOnDemand({ summary, name, columns, rows, words = [] }) {
   const heads = columns.map((column) => html("th", { scope: "col" }, column));
   const body = html("tbody");
   const table = html("table", { class: "table" }, html("thead", {}, html("tr", {}, ...heads)), body);
@@ -111,11 +125,30 @@ export function tableOnDemand({ summary, name, columns, rows }) {
   const details = html("details", {}, html("summary", {}, summary), box);
   const update = () => {
     if (!details.open) return;
-    const cells = (row) => row.map((text) => html("td", { class: "rl-number" }, text));
+    const cells = (row) =>
+      row.map((text, i) => html("td", { class: words.includes(i) ? "rl-word" : "rl-number" }, text));
     body.replaceChildren(...rows().map((row) => html("tr", {}, ...cells(row))));
   };
   details.addEventListener("toggle", update);
   return { details, update };
+}
+
+/**
+ * Calls back when a node's width has changed, in pixels.
+ *
+ * @param {Element} node
+ * @param {(width: number) => void} onWidth
+ * @returns {() => void} ends it
+ */
+export function watchWidth(node, onWidth) {
+  let width = node.clientWidth;
+  const observer = new ResizeObserver(([entry]) => {
+    if (entry.contentRect.width === width) return;
+    width = entry.contentRect.width;
+    onWidth(width);
+  });
+  observer.observe(node);
+  return () => observer.disconnect();
 }
 
 /**

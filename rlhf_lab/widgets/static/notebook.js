@@ -13,17 +13,22 @@ export default {
     });
     const names = model.get("names");
     const read = () => Object.fromEntries(names.map((name) => [name, model.get(name)]));
+    let telling = false; // what the drawing itself has said is no news to it
     const view = render({
       root,
-      data: { state: read(), ranges: model.get("ranges") },
+      data: { ...model.get("fixed"), state: read() },
       labels: model.get("labels"),
       language: model.get("language"),
       onChange(state) {
+        telling = true;
         for (const name of names) model.set(name, state[name]);
+        telling = false;
         model.save_changes();
       },
     });
-    const follow = () => view.update(read());
+    const follow = () => {
+      if (!telling) view.update(read());
+    };
     for (const name of names) model.on(`change:${name}`, follow);
     return () => {
       for (const name of names) model.off(`change:${name}`, follow);

@@ -5,7 +5,7 @@
  * The numbers are those of `rlhf_lab.objectives.ppo_policy_loss`, whose loss is −L.
  */
 
-import { fill, html, linear, numberFormat, slider, svg, tableOnDemand } from "./kit.js";
+import { fill, html, linear, numberFormat, slider, svg, tableOnDemand, watchWidth } from "./kit.js";
 
 /**
  * @typedef {object} State
@@ -147,14 +147,12 @@ export function render({ root, data, labels, language, onChange }) {
     if (chart.hasPointerCapture(event.pointerId)) follow(event);
   });
 
-  const resizes = new ResizeObserver(([entry]) => {
-    if (entry.contentRect.width === width) return;
-    width = entry.contentRect.width;
+  const unwatch = watchWidth(chart, (changed) => {
+    width = changed;
     draw();
   });
-  resizes.observe(chart);
   show({});
-  return { update: show, remove: () => resizes.disconnect() };
+  return { update: show, remove: unwatch };
 }
 
 /** One sample of each line with its name; the patterns differ as well as the colours. */
