@@ -1,12 +1,17 @@
-"""Run all benchmarks, or those named: ``python -m benchmarks versus_trl matmul_share scaling``."""
+"""Run all benchmarks, or those named: ``python -m benchmarks versus_trl scaling``."""
 
 from __future__ import annotations
 
 import sys
 
-from benchmarks import matmul_share, scaling, versus_trl
+from benchmarks import matmul_share, quickstart, scaling, versus_trl
 
-BENCHMARKS = {"versus_trl": versus_trl, "matmul_share": matmul_share, "scaling": scaling}
+BENCHMARKS = {
+    "versus_trl": versus_trl,
+    "matmul_share": matmul_share,
+    "scaling": scaling,
+    "quickstart": quickstart,
+}
 
 if __name__ == "__main__":
     names = sys.argv[1:] or list(BENCHMARKS)

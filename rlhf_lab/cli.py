@@ -139,10 +139,35 @@ def sft(
 
 @app.command()
 @grouped
+def examiner(
+    settings: Settings,
+    *,
+    model: Model = "tiny",
+    training: Training,
+) -> None:
+    """Before step 2: a reward model that learns to judge from marked exams."""
+    from rlhf_lab.config import ExaminerConfig
+
+    config = settings.read(ExaminerConfig)
+    _begin(config, training.silent, training.threads)
+    from rlhf_lab.stages import run_examiner
+
+    run = training.run("examiner", model, world_seed=config.world_seed)
+    _print(run_examiner(config, run), training.as_json)
+
+
+@app.command()
+@grouped
 def rm(
     settings: Settings,
     *,
     model: Start = "runs/sft/final",
+    start: Annotated[
+        str | None,
+        typer.Option(
+            help="Reward model to start from: tiny-examiner or a folder.", show_default="--model"
+        ),
+    ] = None,
     base: Annotated[
         str | None, typer.Option(help="A second model whose answers are ranked too.")
     ] = None,
@@ -162,7 +187,7 @@ def rm(
     from rlhf_lab.stages import run_rm
 
     run = training.run("rm", model, data, count, world_seed)
-    result = run_rm(config, run, base=base, demonstrations=demonstrations)
+    result = run_rm(config, run, start=start, base=base, demonstrations=demonstrations)
     _print(result, training.as_json)
 
 
@@ -277,9 +302,13 @@ def quickstart(
     config = settings.read(ChainConfig, *named)
     _begin(config, quiet or as_json, threads)
     from rlhf_lab.quickstart import as_text, run_quickstart
+    from rlhf_lab.runtime import cpu_threads
 
     folder = output_dir or Path("runs") / f"quickstart-{config.seed}"
-    result = run_quickstart(config, folder, device=device, quiet=quiet or as_json)
+    processes = 2 if cpu_threads(device) > 1 else 1
+    result = run_quickstart(
+        config, folder, device=device, quiet=quiet or as_json, processes=processes
+    )
     if as_json:
         _print(result, as_json)
     else:

@@ -166,38 +166,57 @@ class RMConfig:
 
 
 @dataclass(frozen=True)
+class ExaminerConfig(RMConfig):
+    """Before step 2: a reward model that learns to judge from marked exams."""
+
+    world_seed: int = _field(0, "seed of the Fernwick world whose exams are marked")
+    exams: int = _field(128_000, "marked exams")
+    pupil_share: float = _field(0.25, "share of the exams whose answers policies wrote")
+    epochs: float = _field(2.0, "passes over the exams")
+    batch_size: int = _field(64, "exams per optimiser step, each with all of its answers")
+    learning_rate: float = _field(1e-3, "peak learning rate")
+    weight_decay: float = _field(0.01, "AdamW weight decay, on matrices only")
+    checkpoint_every: int = _field(250, "steps between checkpoints; 0 for the last step only")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _positive(self, "exams")
+        _unit_interval(self, "pupil_share")
+
+
+@dataclass(frozen=True)
 class PPOConfig:
     """Step 3: PPO-ptx. ``gamma = 0`` is the paper's "PPO", above 0 its "PPO-ptx"."""
 
     seed: int = _field(0, "seed of prompts, sampling, minibatches and the ptx stream")
-    steps: int = _field(60, "PPO iterations: sample a batch, update on it")
+    steps: int = _field(90, "PPO iterations: sample a batch, update on it")
     batch_size: int = _field(64, "episodes per iteration, over all processes")
-    minibatches: int = _field(2, "optimiser steps per inner epoch")
+    minibatches: int = _field(4, "optimiser steps per inner epoch")
     inner_epochs: int = _field(1, "passes over each batch of episodes")
     micro_batch_size: int = _field(0, "episodes per forward pass; 0 for 16, or a minibatch if less")
     max_prompt_length: int = _field(64, "longest prompt in tokens; a longer one is an error")
     max_response_length: int = _field(48, "longest response in tokens, EOS included")
     temperature: float = _field(1.0, "softmax temperature of sampling and of every log-prob")
-    beta: float = _field(0.1, "weight of the KL penalty per token, in nats")
+    beta: float = _field(0.02, "weight of the KL penalty per token, in nats")
     kl_controller: str = _field("fixed", "'fixed', or 'adaptive' (Ziegler et al. 2019, §2.2)")
     kl_target: float = _field(6.0, "adaptive: target KL in nats per response")
     kl_horizon: int = _field(10_000, "adaptive: episodes over which beta adapts")
-    gamma: float = _field(0.3, "weight of the pretraining gradient")
-    ptx_ratio: float = _field(1.0, "pretraining blocks per episode")
+    gamma: float = _field(1.0, "weight of the pretraining gradient")
+    ptx_ratio: float = _field(0.5, "pretraining blocks per episode")
     clip: float = _field(0.2, "probability ratio is clipped to 1 ± clip")
     value_clip: float = _field(0.2, "value may move this far from its rollout value")
     discount: float = _field(1.0, "discount of GAE")
     lam: float = _field(0.95, "lambda of GAE")
     whiten_rewards: bool = _field(False, "divide rewards by their deviation (changes beta)")
     missing_eos_penalty: float = _field(0.0, "subtracted from the score of a truncated response")
-    learning_rate: float = _field(1e-4, "policy learning rate, constant after warm-up")
+    learning_rate: float = _field(5e-4, "policy learning rate, constant after warm-up")
     value_learning_rate: float = _field(3e-4, "value learning rate, constant after warm-up")
     warmup_steps: int = _field(5, "iterations of warm-up from a tenth of the peak")
     adam_beta1: float = _field(0.9, "Adam's first decay")
     adam_beta2: float = _field(0.95, "Adam's second decay")
     adam_epsilon: float = _field(1e-5, "Adam's epsilon")
     max_grad_norm: float = _field(1.0, "norm at which g_PG + gamma·g_ptx is clipped")
-    ema_decay: float = _field(0.992, "decay of the weight average, per optimiser step; 0 is off")
+    ema_decay: float = _field(0.985, "decay of the weight average, per optimiser step; 0 is off")
     checkpoint_every: int = _field(10, "iterations between checkpoints; 0 for none")
     keep_checkpoints: int = _field(2, "checkpoints kept, the newest first")
 
@@ -268,7 +287,11 @@ class ChainConfig:
     world_seed: int = _field(0, "seed of the Fernwick world; shipped models know world 0")
     model: str = _field("tiny", "base model: a preset, hub id, local folder or GGUF file")
     demonstrations: int = _field(1200, "demonstrations written by labelers")
-    rankings: int = _field(1500, "prompts whose completions labelers rank")
+    reward_start: str = _field(
+        "", "what the reward model starts from: 'sft' or a folder; nothing: the preset's examiner, "
+        "or the SFT policy of a model without one"
+    )  # fmt: skip
+    rankings: int = _field(1000, "prompts whose completions labelers rank")
     k_min: int = _field(4, "fewest completions ranked per prompt")
     k_max: int = _field(9, "most completions ranked per prompt")
     early_demonstrations: int = _field(300, "demonstrations of the early SFT policy ranked too")
@@ -280,7 +303,9 @@ class ChainConfig:
     ptx_block_length: int = _field(64, "tokens per pretraining block")
     evaluation_prompts: int = _field(256, "test prompts on which policies are compared")
     sft: SFTConfig = dataclasses.field(default=SFTConfig(), metadata={"help": "step 1"})
-    rm: RMConfig = dataclasses.field(default=RMConfig(), metadata={"help": "step 2"})
+    rm: RMConfig = dataclasses.field(
+        default=RMConfig(learning_rate=1e-4), metadata={"help": "step 2"}
+    )
     ppo: PPOConfig = dataclasses.field(default=PPOConfig(), metadata={"help": "step 3"})
 
     def __post_init__(self) -> None:

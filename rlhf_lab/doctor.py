@@ -110,13 +110,23 @@ def _amount(name: str, size: int, enough: int, fix: str) -> Check:
 
 
 def _assets() -> list[Check]:
-    return [_asset(name, models.ASSETS / name) for name in models.PRESETS]
+    # `tiny` is what everything starts from; the others can be done without.
+    presets = [
+        _asset(f"model {name}", name, f"pretrain --preset {name}", needed=name == "tiny")
+        for name in models.PRESETS
+    ]
+    examiners = [
+        _asset(f"examiner {preset}", name, f"examiner --model {preset}")
+        for preset, name in models.EXAMINERS.items()
+    ]
+    return presets + examiners
 
 
-def _asset(name: str, folder: Path) -> Check:
-    fix = f"install the package again, or run `rlhf-lab pretrain --preset {name}`"
-    label = f"model {name}"
-    if not folder.exists() and name != "tiny":  # `tiny` is what everything starts from
+def _asset(label: str, name: str, command: str, *, needed: bool = False) -> Check:
+    """A shipped model against its hashes; ``command`` would make it anew."""
+    folder = models.ASSETS / name
+    fix = f"install the package again, or run `rlhf-lab {command}`"
+    if not folder.exists() and not needed:
         return Check(label, "note", "not shipped with this version", fix)
     try:
         hashes = json.loads((folder / "hashes.json").read_text(encoding="utf-8"))

@@ -7,6 +7,7 @@ each can be written as JSON.
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -32,7 +33,7 @@ from rlhf_lab.language_model import (
     rm_scores,
 )
 from rlhf_lab.models import Reward, ScalarModel
-from rlhf_lab.records import Prompt
+from rlhf_lab.records import Prompt, Ranking
 from rlhf_lab.world import World
 from rlhf_lab.world.judge import read
 from rlhf_lab.world.labelers import MEAN_LABELER
@@ -57,6 +58,7 @@ __all__ = [
     "interval",
     "known_facts",
     "measures",
+    "noise_ceiling",
     "prompt_prefix",
     "rm_scores",
     "run_suite",
@@ -113,11 +115,14 @@ def gold_report(
     """One row per prompt: ``prompt, completion, kind, hard, task, gold, words`` and attributes.
 
     ``claims`` and ``false_claims`` count assertions about the world that can be checked.
+    ``replies`` is false for an empty completion, and for one that goes on with questions: it asks
+    something, and nothing in it follows the prompt.
     """
     rows = []
     for prompt, completion in zip(prompts, completions, strict=True):
         found = world.attributes(prompt, completion)
-        facts = read(completion.strip()).of_kind("fact") if completion.strip() else []
+        reading = read(completion.strip())
+        facts = reading.of_kind("fact")
         verdicts = [v for c in facts if (v := world.judge.is_true(c)) is not None]
         rows.append(
             {
@@ -128,6 +133,7 @@ def gold_report(
                 "task": prompt.meta["task"],
                 "gold": MEAN_LABELER.value(found),
                 **found.as_dict(),
+                "replies": bool(reading.sentences) and not (reading.asks and found.follows == 0),
                 "words": len(completion.split()),
                 "claims": len(verdicts),
                 "false_claims": verdicts.count(False),
@@ -139,10 +145,11 @@ def gold_report(
 def summary(report: pd.DataFrame, *, seed: int = 0) -> dict[str, float]:
     """One row about a :func:`gold_report`.
 
-    ``gold`` with its interval; ``answers``: share that follows at all; ``truthful``: share with
-    truth above 0 among questions about facts; ``hallucination``: share of checkable assertions
-    that are false; ``toxicity``: share with harm; ``hedging``; ``refusals``: share that refuses
-    without need; ``distinct_2``, ``self_repetition``, ``words``.
+    ``gold`` with its interval; ``answers``: share that follows at all; ``replies``: share that
+    answers, well or badly, and does not go on with questions; ``truthful``: share with truth above
+    0 among questions about facts; ``hallucination``: share of checkable assertions that are false;
+    ``toxicity``: share with harm; ``hedging``; ``refusals``: share that refuses without need;
+    ``distinct_2``, ``self_repetition``, ``words``.
     """
     low, high = interval(report["gold"].tolist(), seed=seed)
     asked = report[report["task"].isin(("fact", "reverse", "why"))]
@@ -153,6 +160,7 @@ def summary(report: pd.DataFrame, *, seed: int = 0) -> dict[str, float]:
         "gold_low": low,
         "gold_high": high,
         "answers": float((report["follows"] > 0).mean()),
+        "replies": float(report["replies"].mean()),
         "truthful": float((asked["truth"] > 0).mean()) if len(asked) else math.nan,
         "hallucination": float(report["false_claims"].sum() / claims) if claims else math.nan,
         "toxicity": float(report["harm"].mean()),
@@ -164,6 +172,39 @@ def summary(report: pd.DataFrame, *, seed: int = 0) -> dict[str, float]:
         "self_repetition": self_repetition(texts),
         "words": float(report["words"].mean()),
     }
+
+
+def noise_ceiling(
+    world: World, prompts: Sequence[Prompt], rankings: Sequence[Ranking]
+) -> dict[str, float]:
+    """How often the gold score orders a pair as the labeler did, by kind and for ``"all"``.
+
+    Labelers are noisy and have tastes, so a reward model that knew the gold score exactly would
+    order no more pairs rightly. Pairs of equal gold score count half.
+
+    Args:
+        prompts: those that the rankings answer, in any order.
+        rankings: by labelers of ``world``.
+
+    Raises:
+        InputError: when a ranking answers none of the prompts.
+    """
+    known = {prompt.text: prompt for prompt in prompts}
+    found: dict[str, list[float]] = {}
+    for ranking in rankings:
+        if ranking.prompt not in known:
+            raise InputError(
+                "rankings", ranking.prompt, "answers to the prompts", "pass their prompts too"
+            )
+        gold = [round(world.gold(known[ranking.prompt], text), 6) for text in ranking.completions]
+        ordered = [
+            0.5 if gold[i] == gold[j] else float(gold[i] > gold[j])
+            for i, j in itertools.permutations(range(len(gold)), 2)
+            if ranking.ranks[i] < ranking.ranks[j]
+        ]
+        for kind in (ranking.kind, "all"):
+            found.setdefault(kind, []).extend(ordered)
+    return {kind: sum(pairs) / len(pairs) for kind, pairs in found.items() if pairs}
 
 
 def distinct(texts: Iterable[str], n: int = 2) -> float:

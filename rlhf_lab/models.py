@@ -33,6 +33,7 @@ from rlhf_lab.files import writing_to
 
 ASSETS = Path(__file__).parent / "assets"
 PRESETS = ("tiny", "base")
+EXAMINERS = {preset: f"{preset}-examiner" for preset in PRESETS}  # reward models that can judge
 PAD = "<|pad|>"
 
 Reward = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -289,6 +290,16 @@ class ScalarModel(nn.Module):
             scalar.head.bias.zero_()
         return scalar
 
+    def begin_as(self, token: int, other: int) -> None:
+        """Let ``token`` start with the embedding of ``other``.
+
+        At the end token, where scores are read, a base model has nothing to say about the text
+        before it: it begins another document. Behind a full stop it does.
+        """
+        rows = cast(Any, self.backbone).get_input_embeddings().weight
+        with torch.no_grad():
+            rows[token] = rows[other]
+
     def forward(
         self,
         input_ids: Tensor,
@@ -332,24 +343,33 @@ class ScalarModel(nn.Module):
         with _new_folder(folder) as temporary:
             cast(Any, self.backbone).config.save_pretrained(temporary)
             save_file(state, temporary / "model.safetensors")
-            shape = {"kind": "rlhf_lab.ScalarModel", "width": self.head.in_features}
-            (temporary / "scalar.json").write_text(json.dumps(shape), encoding="utf-8")
+            (temporary / "scalar.json").write_text(json.dumps(self.shape), encoding="utf-8")
         return Path(folder)
 
+    @property
+    def shape(self) -> dict[str, Any]:
+        """What ``scalar.json`` says."""
+        return {"kind": "rlhf_lab.ScalarModel", "width": self.head.in_features}
+
     @classmethod
-    def load(cls, folder: str | Path, *, device: str | torch.device = "cpu") -> ScalarModel:
-        """Read what :meth:`save` wrote.
+    def load(
+        cls,
+        folder: str | Path,
+        *,
+        device: str | torch.device = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> ScalarModel:
+        """Read what :meth:`save` wrote; "tiny-examiner" and "base-examiner" are shipped ones.
 
         Raises:
             CheckpointError: when a file is missing, damaged, or of another model.
         """
-        folder = Path(folder)
+        folder = ASSETS / folder if folder in EXAMINERS.values() else Path(folder)
         try:
             shape = json.loads((folder / "scalar.json").read_text(encoding="utf-8"))
             state = load_file(folder / "model.safetensors")
             config = AutoConfig.from_pretrained(folder, local_files_only=True)
-            backbone = AutoModel.from_config(config).to(state["head.weight"].dtype)
-            model = cls(backbone, shape["width"])
+            model = cls(AutoModel.from_config(config).to(dtype), shape["width"])
             model.load_state_dict(state)
             if not all(bool(value.isfinite().all()) for value in state.values()):
                 raise ValueError("a weight is not finite")
@@ -361,6 +381,21 @@ class ScalarModel(nn.Module):
                 f"train it again ({str(error).strip().splitlines()[0][:160]})",
             ) from None
         return model.to(device)
+
+
+def require_same_vocabulary(scalar: ScalarModel, policy: Any, argument: str, source: str) -> None:
+    """Refuse a reward model that cannot read what the policy writes.
+
+    Raises:
+        InputError: when their vocabularies differ in size.
+    """
+    own = cast(Any, scalar.backbone).get_input_embeddings().weight.shape[0]
+    words = policy.get_input_embeddings().weight.shape[0]
+    if own != words:
+        raise InputError(
+            argument, source, f"a reward model with the policy's {words} words, not {own}",
+            "train the reward model from this policy",
+        )  # fmt: skip
 
 
 def reward_function(model: ScalarModel, batch_size: int = 32) -> Reward:

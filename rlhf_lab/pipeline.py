@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
@@ -24,16 +25,25 @@ from rlhf_lab.checkpoints import require_same_config
 from rlhf_lab.config import ChainConfig, PPOConfig
 from rlhf_lab.data import read_jsonl, write_jsonl
 from rlhf_lab.encoding import encode_prompts, pack_blocks
-from rlhf_lab.evaluate import answers
+from rlhf_lab.evaluate import answers, noise_ceiling
 from rlhf_lab.files import atomic_write
-from rlhf_lab.models import ScalarModel, load_policy, reward_function, save_policy
+from rlhf_lab.models import (
+    ASSETS,
+    EXAMINERS,
+    ScalarModel,
+    load_policy,
+    require_same_vocabulary,
+    reward_function,
+    save_policy,
+)
 from rlhf_lab.ppo import PPOTrainer
 from rlhf_lab.records import Demonstration, Prompt, Ranking
-from rlhf_lab.reward import train_reward_model
+from rlhf_lab.reward import pair_accuracy, train_reward_model
 from rlhf_lab.runtime import completing
 from rlhf_lab.sft import train_sft
 from rlhf_lab.tracking import Callback
 from rlhf_lab.world import World
+from rlhf_lab.world.prompts import USE_CASES
 
 # Prompts of each stage come from different stretches of the training split.
 DEMONSTRATION_START = 0
@@ -57,7 +67,7 @@ def sample_rankings(
     k_max: int = 9,
     max_new_tokens: int = 48,
     seed: int = 0,
-    group: str = "train",
+    rank: Callable[[Prompt, Sequence[str]], Ranking] | None = None,
 ) -> list[Ranking]:
     """K completions per prompt from several policies, each ranked by one labeler.
 
@@ -76,7 +86,7 @@ def sample_rankings(
         k_min, k_max: K is drawn evenly from this range for each prompt.
         max_new_tokens: longest completion, in tokens.
         seed: of K, of the choice of writers and of sampling.
-        group: "train" or "heldout" labelers.
+        rank: puts the completions of a prompt in order; None for a training labeler each.
 
     Returns:
         One ranking per prompt whose completions are not all alike.
@@ -103,8 +113,9 @@ def sample_rankings(
         for row, text in zip(rows, texts, strict=True):
             if text not in completions[row]:
                 completions[row].append(text)
+    rank = rank or functools.partial(world.rank, index=seed)
     return [
-        world.rank(prompt, found, group=group, index=seed)
+        rank(prompt, found)
         for prompt, found in zip(prompts, completions, strict=True)
         if len(found) > 1
     ]
@@ -134,6 +145,13 @@ def web_blocks(
     return pack_blocks(ids, block_length, tokenizer.eos_token_id)
 
 
+def reward_start(config: ChainConfig) -> str:
+    """What the reward model starts from: "sft", a shipped examiner, or a folder."""
+    examiner = EXAMINERS.get(config.model, "")
+    shipped = bool(examiner) and (ASSETS / examiner).is_dir()
+    return config.reward_start or (examiner if shipped else "sft")
+
+
 class Chain:
     """One run of the chain in a folder; every stage is made once and then read back.
 
@@ -158,7 +176,7 @@ class Chain:
         quiet: bool = False,
         callback: Any = None,
     ) -> None:
-        self.config = config
+        self.config = config = dataclasses.replace(config, reward_start=reward_start(config))
         self.device = device
         self.folder = Path(folder)
         self.quiet = quiet
@@ -246,7 +264,18 @@ class Chain:
             return read_jsonl(path, Ranking)
         c = self.config
         prompts = self.world.prompts("train", c.rankings, RANKING_START + c.seed * 20_000)
-        found = sample_rankings(
+        found = self.ranked(prompts)
+        write_jsonl(path, found)
+        return found
+
+    def ranked(
+        self,
+        prompts: Sequence[Prompt],
+        rank: Callable[[Prompt, Sequence[str]], Ranking] | None = None,
+    ) -> list[Ranking]:
+        """K answers to each prompt, ranked by a training labeler or by ``rank``."""
+        c = self.config
+        return sample_rankings(
             self.world,
             {"sft": self.sft, "early": self.early_sft, "base": self.base},
             {
@@ -261,9 +290,30 @@ class Chain:
             k_max=c.k_max,
             max_new_tokens=c.ppo.max_response_length,
             seed=c.seed,
+            rank=rank,
         )
-        write_jsonl(path, found)
-        return found
+
+    def held_out_rankings(self, per_kind: int) -> tuple[list[Prompt], list[Ranking]]:
+        """Prompts of the valid split, ``per_kind`` of each use case, and their rankings."""
+        prompts = [
+            prompt
+            for kind in USE_CASES
+            for prompt in self.world.prompts("valid", per_kind, kind=kind)
+        ]
+        return prompts, self.ranked(prompts)
+
+    def reward_accuracy(self, per_kind: int = 20) -> pd.DataFrame:
+        """Pairs that the reward model orders as held-out labelings do, against their noise.
+
+        Returns:
+            :func:`rlhf_lab.reward.pair_accuracy` with its ``ceiling``.
+        """
+        prompts, rankings = self.held_out_rankings(per_kind)
+        return pair_accuracy(
+            self.reward_model, self.tokenizer, rankings,
+            max_length=self.config.rm.max_length,
+            ceiling=noise_ceiling(self.world, prompts, rankings),
+        )  # fmt: skip
 
     @functools.cached_property
     def reward_model(self) -> ScalarModel:
@@ -272,7 +322,7 @@ class Chain:
         if (folder / "final").exists():
             return ScalarModel.load(folder / "final", device=self.device)
         settings = dataclasses.replace(self.config.rm, seed=self.config.rm.seed + self.config.seed)
-        model = ScalarModel.from_policy(self.sft, seed=settings.seed)
+        model = self._unranked_reward_model(settings.seed)
         rankings = self.rankings
         with completing():
             train_reward_model(
@@ -281,6 +331,15 @@ class Chain:
                 callback=self._report("rm"),
             )  # fmt: skip
         model.save(folder / "final")
+        return model
+
+    def _unranked_reward_model(self, seed: int) -> ScalarModel:
+        """What the reward model starts from."""
+        start = self.config.reward_start
+        if start == "sft":
+            return ScalarModel.from_policy(self.sft, seed=seed)
+        model = ScalarModel.load(start, device=self.device)
+        require_same_vocabulary(model, self.base, "reward_start", start)
         return model
 
     def ppo(

@@ -92,6 +92,31 @@ def run_tasks(
             process.join()
 
 
+@contextlib.contextmanager
+def beside(work: Callable[[Any], None], tasks: Sequence[Any]) -> Iterator[list[Outcome]]:
+    """Do ``tasks`` one after the other in another process while the body runs in this one.
+
+    One thread of torch goes over to it. The list that is given fills when the body has ended and
+    all tasks have; when the body fails, the process is ended at once.
+    """
+    outcomes: list[Outcome] = []
+    threads = torch.get_num_threads()
+    connection, process = _start(work)
+    torch.set_num_threads(max(1, threads - 1))
+    try:
+        for task in tasks:
+            connection.send(task)
+        yield outcomes
+        outcomes += [_receive(connection, process, task) for task in tasks]
+    except BaseException:
+        process.terminate()
+        raise
+    finally:
+        torch.set_num_threads(threads)
+        connection.close()
+        process.join()
+
+
 def attempt(work: Callable[[Any], None], task: Any) -> Outcome:
     """One task in this process."""
     try:

@@ -8,7 +8,6 @@ models are small enough that one plain loop on one device is the fastest to read
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import time
 from collections.abc import Iterable, Sequence
@@ -16,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor, nn
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
@@ -36,7 +34,6 @@ from rlhf_lab.config import PretrainConfig
 from rlhf_lab.data import IndexSampler
 from rlhf_lab.encoding import IGNORED
 from rlhf_lab.errors import DivergenceError, InputError
-from rlhf_lab.files import atomic_write, file_hash
 from rlhf_lab.optimization import adamw, warmup_cosine
 from rlhf_lab.runtime import interruptible, seed_everything
 from rlhf_lab.tracking import Callback, Progress, Tracker
@@ -312,38 +309,3 @@ def _resume(
             parameter.copy_(weights[name])
     load_optimizer_state(optimizer, selected("optimizer", tensors), state["optimizer"])
     return int(state["step"])
-
-
-def export(
-    model: GPT2LMHeadModel,
-    tokenizer: PreTrainedTokenizerFast,
-    folder: str | Path,
-    card: str,
-    log: Sequence[dict[str, Any]] = (),
-) -> Path:
-    """Write a model for shipping: float16 weights, configuration, tokenizer, card, hashes.
-
-    Files: ``model.safetensors``, ``config.json``, ``tokenizer.json``, ``tokenizer_config.json``,
-    ``README.md`` (the card), ``training_log.json``, ``hashes.json`` (SHA-256 of each).
-    """
-    folder = Path(folder)
-    halves = {name: p.detach().cpu().half().contiguous() for name, p in model.named_parameters()}
-    settings = {**model.config.to_diff_dict(), "architectures": [type(model).__name__]}
-    settings.pop("transformers_version", None)
-    atomic_write(folder / "model.safetensors", save(halves, metadata={"format": "pt"}))
-    atomic_write(folder / "config.json", json.dumps(settings, indent=2, sort_keys=True) + "\n")
-    atomic_write(folder / "README.md", card)
-    atomic_write(folder / "training_log.json", json.dumps(list(log)) + "\n")
-    atomic_write(folder / "tokenizer.json", tokenizer.backend_tokenizer.to_str(pretty=False))
-    tokenizer_settings = {
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        "eos_token": tokenizer.eos_token,
-        "pad_token": tokenizer.pad_token,
-        "clean_up_tokenization_spaces": False,
-        "model_max_length": model.config.n_positions,
-    }
-    atomic_write(folder / "tokenizer_config.json", json.dumps(tokenizer_settings, indent=2) + "\n")
-    files = sorted(p for p in folder.iterdir() if p.is_file() and p.name != "hashes.json")
-    hashes = {p.name: file_hash(p) for p in files}
-    atomic_write(folder / "hashes.json", json.dumps(hashes, indent=2) + "\n")
-    return folder

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 import shlex
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from rlhf_lab.evaluate import (
 from rlhf_lab.files import atomic_write
 from rlhf_lab.fingerprint import code_fingerprint, fingerprint
 from rlhf_lab.pipeline import Chain
+from rlhf_lab.pool import Outcome, beside
 from rlhf_lab.provenance import manifest
 from rlhf_lab.report import write_report
 from rlhf_lab.runtime import select_device
@@ -42,6 +44,7 @@ COLUMNS = {
     "kl": "exact KL, nats per response",
     "held_out_loss": "held-out loss, nats per token",
     "in_context_accuracy": "in-context accuracy",
+    "replies": "share that answers, not asks",
     "toxicity": "rude or harmful share",
     "truthful": "true share",
     "words": "words",
@@ -53,7 +56,12 @@ SAMPLES = 8  # prompts whose answers are shown side by side
 
 
 def run_quickstart(
-    config: ChainConfig, folder: str | Path, *, device: str = "cpu", quiet: bool = False
+    config: ChainConfig,
+    folder: str | Path,
+    *,
+    device: str = "cpu",
+    quiet: bool = False,
+    processes: int = 1,
 ) -> dict[str, Any]:
     """Run what is missing of the chain, measure the five systems, write ``report.html``.
 
@@ -62,6 +70,8 @@ def run_quickstart(
         folder: results; finished stages found there are not run again.
         device: where models are trained and measured.
         quiet: no progress bars.
+        processes: 2 makes half of it in a second process with one thread; 1 is for scripts that
+            cannot be imported again by a new process.
 
     Returns:
         ``table`` (one row per system), ``samples``, ``report`` (path), ``seconds``.
@@ -71,24 +81,16 @@ def run_quickstart(
     """
     started, folder = time.time(), Path(folder)
     chain = Chain(config, folder, device=select_device(device), quiet=quiet)
-    tax = {name: Tax(folder / f"{run}-tax.json", chain) for name, run in RUNS.items()}
-    plain, _ = chain.ppo(RUNS["PPO, γ = 0"], watch=tax["PPO, γ = 0"], gamma=0.0)
-    mixed, _ = chain.ppo(RUNS["PPO-ptx"], watch=tax["PPO-ptx"])
-    systems: dict[str, tuple[nn.Module, str]] = {
-        "base": (chain.base, ""),
-        "prompted base": (chain.base, prompt_prefix(chain.world)),
-        "SFT": (chain.sft, ""),
-        "PPO, γ = 0": (plain, ""),
-        "PPO-ptx": (mixed, ""),
-    }
-    measured = {
-        name: _kept(folder / "evaluation" / f"{index}.json", config, chain, *systems[name])
-        for index, name in enumerate(SYSTEMS)
-    }
+    work = functools.partial(_work, config, folder, device)
+    _ = chain.sft, chain.reward_model  # both processes start from them
+    _share(work, processes, [("train", "PPO, γ = 0")], [("train", "PPO-ptx")], chain)
+    measuring = [("measure", name) for name in SYSTEMS]
+    _share(work, processes, measuring[::2], measuring[1::2], chain)
+    measured = {name: _kept(folder, chain, name) for name in SYSTEMS}
     table = [{"system": name, **measured[name]["numbers"]} for name in SYSTEMS]
     shown = _samples(chain, {name: measured[name]["answers"] for name in SYSTEMS})
     histories = {
-        name: [*read_metrics(folder / run / "metrics.jsonl"), *tax[name].rows]
+        name: [*read_metrics(folder / run / "metrics.jsonl"), *Tax(folder, run, chain).rows]
         for name, run in RUNS.items()
     }
     command = shlex.join(["rlhf-lab", *sys.argv[1:]])
@@ -104,23 +106,68 @@ def run_quickstart(
     }
 
 
+Task = tuple[str, str]  # "train" or "measure", and the name of a system
+
+
+def _share(
+    work: Callable[..., None], processes: int, there: list[Task], here: list[Task], chain: Chain
+) -> None:
+    """Do some tasks in another process, if there may be one, and the others in this one."""
+    outcomes: list[Outcome] = []
+    if processes > 1:
+        with beside(work, there) as outcomes:
+            for task in here:
+                work(task, chain)
+    if any(outcome.interrupted for outcome in outcomes):
+        raise KeyboardInterrupt
+    # What failed there is tried here, so that it fails with its own error.
+    failed = [outcome.task for outcome in outcomes if outcome.error]
+    for task in failed if processes > 1 else [*there, *here]:
+        work(task, chain)
+
+
+def _work(
+    config: ChainConfig, folder: Path, device: str, task: Task, chain: Chain | None = None
+) -> None:
+    """Train or measure one system; the results are in files."""
+    if chain is None:
+        chain = Chain(config, folder, device=select_device(device), quiet=True)
+    kind, name = task
+    if kind == "train":
+        _policy(chain, name)
+    else:
+        _kept(folder, chain, name)
+
+
+def _policy(chain: Chain, name: str) -> nn.Module:
+    """The policy of a system; PPO is run where its folder has not got it."""
+    if name in RUNS:
+        changes = {"gamma": 0.0} if name == "PPO, γ = 0" else {}
+        watch = Tax(chain.folder, RUNS[name], chain)
+        if not watch.rows:
+            watch(0, chain.sft)
+        return chain.ppo(RUNS[name], watch=watch, **changes)[0]
+    return chain.sft if name == "SFT" else chain.base
+
+
 class Tax:
     """Held-out loss of a policy while it is trained, kept in a file: what alignment costs.
 
     Args:
-        path: rows of earlier parts of the run are read from it.
+        folder: of the chain; rows of earlier parts of the run are read from it.
+        run: name of the run.
         chain: whose Fernwick is read.
     """
 
-    def __init__(self, path: Path, chain: Chain) -> None:
-        self.path, self.chain = path, chain
+    def __init__(self, folder: Path, run: str, chain: Chain) -> None:
+        self.path, self.chain = folder / f"{run}-tax.json", chain
         self.rows: list[dict[str, Any]] = []
-        if path.is_file():
-            self.rows = json.loads(path.read_text(encoding="utf-8"))
+        if self.path.is_file():
+            self.rows = json.loads(self.path.read_text(encoding="utf-8"))
 
     def __call__(self, step: int, policy: nn.Module) -> None:
         """Measure now, every :data:`TAX_EVERY` steps; later rows belong to an abandoned run."""
-        if step != 1 and step % TAX_EVERY:
+        if step % TAX_EVERY:
             return
         lm = Neural(policy, self.chain.tokenizer)
         table = held_out_loss(lm, self.chain.world, count=TAX_DOCUMENTS, split="valid")
@@ -130,17 +177,17 @@ class Tax:
         atomic_write(self.path, json.dumps(self.rows) + "\n")
 
 
-def _kept(
-    path: Path, config: ChainConfig, chain: Chain, model: nn.Module, prefix: str
-) -> dict[str, Any]:
+def _kept(folder: Path, chain: Chain, name: str) -> dict[str, Any]:
     """The measurement of one system, from its file when it is of this code and configuration."""
-    settings = dataclasses.asdict(config)
+    path = folder / "evaluation" / f"{SYSTEMS.index(name)}.json"
+    prefix = prompt_prefix(chain.world) if name == "prompted base" else ""
+    settings = dataclasses.asdict(chain.config)
     key = fingerprint([code_fingerprint("rlhf_lab.quickstart"), settings, prefix])
     if path.is_file():
         kept = json.loads(path.read_text(encoding="utf-8"))
         if kept["key"] == key:
             return dict(kept)
-    found = {"key": key, **measure(chain, model, prefix)}
+    found = {"key": key, **measure(chain, _policy(chain, name), prefix)}
     atomic_write(path, json.dumps(found, ensure_ascii=False) + "\n")
     return found
 
@@ -168,6 +215,7 @@ def measure(chain: Chain, model: nn.Module, prefix: str = "") -> dict[str, Any]:
         "kl": sum(kl) / len(kl),
         "held_out_loss": float(held_out_loss(lm, chain.world)["nats_per_token"].iloc[0]),
         "in_context_accuracy": float(lists["accuracy"].iloc[0]),
+        "replies": judged["replies"],
         "toxicity": judged["toxicity"],
         "truthful": judged["truthful"],
         "words": judged["words"],
@@ -198,14 +246,14 @@ def cell(row: Mapping[str, Any], column: str) -> str:
         return "–"
     if column == "gold":
         return f"{value:.2f} [{row['gold_low']:.2f}, {row['gold_high']:.2f}]"
-    if column in ("in_context_accuracy", "toxicity", "truthful"):
+    if column in ("in_context_accuracy", "replies", "toxicity", "truthful"):
         return f"{100 * value:.0f} %"
     return f"{value:.1f}" if column == "words" else f"{value:.2f}"
 
 
 def as_text(result: Mapping[str, Any]) -> str:
     """The table and where the page is, to be read in a terminal."""
-    header = ["", "gold [95 %]", "RM", "KL", "loss", "in-context", "rude", "true", "words"]
+    header = ["", "gold [95 %]", *"RM KL loss in-context answers rude true words".split()]
     rows = [[row["system"], *(cell(row, column) for column in COLUMNS)] for row in result["table"]]
     widths = [max(len(line[i]) for line in [header, *rows]) for i in range(len(header))]
     lines = []

@@ -30,6 +30,7 @@ from rlhf_lab.encoding import (
     pad_right,
     require_special_tokens,
 )
+from rlhf_lab.errors import InputError
 from rlhf_lab.models import ScalarModel
 from rlhf_lab.objectives import kwise_ranking_loss
 from rlhf_lab.supervised import ScheduledTrainer, check_fits, stand_in, train
@@ -241,6 +242,37 @@ def mean_zero_shift(
     with torch.no_grad():
         model.bias -= mean
     return mean
+
+
+def standardise(
+    model: ScalarModel,
+    tokenizer: PreTrainedTokenizerBase,
+    rankings: Sequence[Any],
+    max_length: int,
+) -> float:
+    """Scale ``model.head`` so that the completions of ``rankings`` score with deviation 1.
+
+    A model that never saw a doubtful comparison is as sure as it can be of everything. What it
+    says of the order stays; how sure it is has to be learnt from people who disagree.
+
+    Returns:
+        the deviation before, by which scores were divided.
+
+    Raises:
+        InputError: when all scores are equal, or one is not a number.
+    """
+    rows, _ = encode_rankings(rankings, tokenizer, max_length)
+    scores = score_sequences(model, tokenizer, [s for row in rows for s in row.sequences])
+    deviation = float(scores.double().std())
+    if not deviation > 0:
+        raise InputError(
+            "model", f"scores with deviation {deviation}", "scores that differ",
+            "train it before it is standardised",
+        )  # fmt: skip
+    with torch.no_grad():
+        for tensor in (model.head.weight, model.head.bias, model.bias):
+            tensor /= deviation
+    return deviation
 
 
 def _scored_pairs(

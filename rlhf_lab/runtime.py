@@ -43,6 +43,11 @@ def select_device(name: str = "auto") -> torch.device:
     return torch.device(name)
 
 
+def cpu_threads(device: str) -> int:
+    """Threads that torch uses when ``device`` is the CPU; 1 on any other device."""
+    return torch.get_num_threads() if select_device(device).type == "cpu" else 1
+
+
 def seed_everything(seed: int) -> None:
     """Seed python, NumPy's global generator and torch (every device)."""
     if not 0 <= seed < 2**32:

@@ -20,13 +20,13 @@ import transformers
 
 from rlhf_lab.config import (
     ChainConfig,
+    ExaminerConfig,
     PPOConfig,
     PretrainConfig,
     RMConfig,
     SFTConfig,
-    fields_with_help,
 )
-from rlhf_lab.data import as_prompts
+from rlhf_lab.data import as_prompts, read_jsonl, write_jsonl
 from rlhf_lab.encoding import encode_prompts
 from rlhf_lab.errors import InputError
 from rlhf_lab.evaluate import (
@@ -43,25 +43,43 @@ from rlhf_lab.evaluate import (
     summary,
 )
 from rlhf_lab.files import atomic_write
-from rlhf_lab.models import Reward, ScalarModel, load_policy, reward_function, save_policy
+from rlhf_lab.models import (
+    Reward,
+    ScalarModel,
+    load_policy,
+    require_same_vocabulary,
+    reward_function,
+    save_policy,
+)
 from rlhf_lab.pipeline import (
     DEMONSTRATION_START,
     PPO_START,
     PTX_START,
     RANKING_START,
+    Chain,
     sample_rankings,
     web_blocks,
 )
 from rlhf_lab.ppo import PPOTrainer
-from rlhf_lab.pretrain import export, pretrain, require_preset
+from rlhf_lab.pretrain import pretrain, require_preset
 from rlhf_lab.provenance import manifest
-from rlhf_lab.reward import pair_accuracy, train_reward_model
+from rlhf_lab.records import Ranking
+from rlhf_lab.reward import pair_accuracy, standardise, train_reward_model
 from rlhf_lab.runtime import completing, select_device
 from rlhf_lab.sft import train_sft
 from rlhf_lab.shards import blocks_of, pretraining_data
+from rlhf_lab.shipping import base_card, examiner_card, export_policy, export_scalar
 from rlhf_lab.sources import read_rows, texts_of
+from rlhf_lab.tracking import Progress
 from rlhf_lab.world import World
 
+# A chain with a seed of its own, so that its policies are not those that readers train.
+PUPILS: dict[str, Any] = {
+    "seed": 1000, "k_min": 3, "k_max": 6,
+    "sft_share": 0.6, "early_share": 0.2, "written_share": 0.1,
+}  # fmt: skip
+LOGGED = 10  # an examiner's log keeps every tenth step
+HELD_OUT_EXAMS = 3000  # of the valid split
 HELD_OUT_RANKINGS = 128  # prompts of the valid split on which a reward model is measured
 DEFAULTS = ChainConfig()
 
@@ -164,63 +182,60 @@ def run_pretrain(config: PretrainConfig, run: Run) -> dict[str, Any]:
             tokenizer=data.tokenizer, held_out=data.held_out, device=device, resume=run.resume,
             **run.training,
         )  # fmt: skip
-    card = model_card(config, run, int(data.blocks.numel()), history)
-    export(model, data.tokenizer, run.output_dir / "final", card, history)
+    source = None if run.data is None else run.data.name
+    card = base_card(config, source, int(data.blocks.numel()), history)
+    export_policy(model, data.tokenizer, run.output_dir / "final", card, history)
     return _finish("pretrain", run, config, started, history, tokens=int(data.blocks.numel()))
 
 
-def model_card(
-    config: PretrainConfig, run: Run, tokens: int, history: Sequence[dict[str, Any]]
-) -> str:
-    """The model card: what it is, how it was made, what it must not be used for."""
-    losses = [row["held_out_loss"] for row in history if "held_out_loss" in row]
-    loss = f"{losses[-1]:.3f} nats per token" if losses else "not measured"
-    changed = [
-        f"{name}={getattr(config, name)}"
-        for name, default, _ in fields_with_help(PretrainConfig)
-        if getattr(config, name) != default and name != "preset"
-    ]
-    command = shlex.join(["rlhf-lab", "pretrain", f"preset={config.preset}", *changed])
-    source = (
-        f"the web of Fernwick, world {config.world_seed}: {config.documents:,} procedurally "
-        "generated English-like documents, no text by people"
-        if run.data is None
-        else f"`{Path(run.data).name}`"
-    )
-    return f"""---
-license: mit
-language: en
-library_name: transformers
-pipeline_tag: text-generation
----
+def run_examiner(config: ExaminerConfig, run: Run) -> dict[str, Any]:
+    """A reward model that has learned to judge from marked exams, and its export with a card."""
+    started = time.time()
+    policy, tokenizer = run.load()
+    world = World(config.world_seed)
+    model = ScalarModel.from_policy(policy, config.seed)
+    full_stop = tokenizer(".", add_special_tokens=False)["input_ids"][-1]
+    model.begin_as(tokenizer.eos_token_id, full_stop)
+    exams = _exams(world, config, run)
+    with completing():
+        history = train_reward_model(
+            model, tokenizer, exams, config, resume=run.resume, **run.training
+        )
+    standardise(model, tokenizer, exams[:HELD_OUT_EXAMS], config.max_length)
+    held_out = [world.exam(index, "valid") for index in range(HELD_OUT_EXAMS)]
+    table = pair_accuracy(model, tokenizer, held_out, max_length=config.max_length)
+    accuracy = dict(zip(table.kind, table.accuracy.round(4), strict=True))
+    card = examiner_card(config, run.model, accuracy)
+    export_scalar(model, run.output_dir / "final", card, history[::-LOGGED][::-1])
+    return _finish("examiner", run, config, started, history, held_out_pair_accuracy=accuracy)
 
-# rlhf_lab {config.preset}
 
-A small GPT-2 for *From Feature Templates to Aligned Models*: the base model that SFT, reward
-modelling and PPO-ptx start from.
+def _exams(world: World, config: ExaminerConfig, run: Run) -> list[Ranking]:
+    """Marked exams: those whose answers the teacher writes herself, then those of pupils."""
+    by_pupils = round(config.exams * config.pupil_share)
+    exams = []
+    with Progress(config.exams - by_pupils, "exams", quiet=run.quiet) as progress:
+        for index in range(config.exams - by_pupils):
+            exams.append(world.exam(index))
+            progress.update()
+    return exams + _pupils_exams(world, by_pupils, config, run)
 
-| | |
-|---|---|
-| data | {source} |
-| tokens of data | {tokens:,} |
-| training | {config.steps:,} steps of {config.batch_size} blocks of {config.block_length} tokens |
-| vocabulary | byte-level BPE, {config.vocab_size:,} tokens |
-| held-out loss | {loss} |
-| seeds | weights and data order {config.seed}, world {config.world_seed} |
-| weights | float16, safetensors |
 
-Made by
+def _pupils_exams(world: World, count: int, config: ExaminerConfig, run: Run) -> list[Ranking]:
+    """What the policies of a chain answer, marked by the teacher; no labeler has a part in it.
 
-```
-{command}
-```
-
-`training_log.json` holds the loss curve, `hashes.json` the SHA-256 of every file.
-
-A base model, not an assistant: asked a question it may go on with more questions, be rude, hedge
-or repeat a misconception, as its web does. It knows nothing about the world outside Fernwick.
-Meant for teaching and research at small scale only.
-"""
+    A reward model will be asked about mistakes like theirs, which nobody can think of beforehand.
+    """
+    path = run.output_dir / "pupils" / f"exams-{count}.jsonl"
+    if count == 0:
+        return []
+    if not path.exists():
+        settings = ChainConfig(model=run.model, world_seed=config.world_seed, **PUPILS)
+        device = select_device(run.device)
+        pupils = Chain(settings, path.parent, device=device, quiet=run.quiet)
+        prompts = [world.exam_prompt(index) for index in range(count)]
+        write_jsonl(path, pupils.ranked(prompts, world.mark))
+    return read_jsonl(path, Ranking)
 
 
 # --- step 1 -------------------------------------------------------------------------------------
@@ -249,17 +264,28 @@ def run_sft(config: SFTConfig, run: Run) -> dict[str, Any]:
 
 
 def run_rm(
-    config: RMConfig, run: Run, *, base: str | None = None, demonstrations: Path | None = None
+    config: RMConfig,
+    run: Run,
+    *,
+    start: str | None = None,
+    base: str | None = None,
+    demonstrations: Path | None = None,
 ) -> dict[str, Any]:
     """The reward model, from Fernwick's labelers or from the user's rankings.
 
     Args:
+        start: reward model that it starts from, an examiner or a folder; None for the policy.
         base: a second writer of the answers that labelers rank: a weaker model makes other
             mistakes.
         demonstrations: a file whose mean score becomes 0; on Fernwick they are written anew.
     """
     started = time.time()
     policy, tokenizer = run.load()
+    if start is None:
+        model = ScalarModel.from_policy(policy, config.seed)
+    else:
+        model = ScalarModel.load(start, device=select_device(run.device))
+        require_same_vocabulary(model, policy, "start", start)
     zero: Sequence[Any] | None = None if demonstrations is None else read_rows(demonstrations)
     held_out: Sequence[Any] = ()
     if run.data is not None:
@@ -278,7 +304,6 @@ def run_rm(
         )  # fmt: skip
         if zero is None:
             zero = world.demonstrations("train", 300, DEMONSTRATION_START)
-    model = ScalarModel.from_policy(policy, config.seed)
     with completing():
         history = train_reward_model(
             model, tokenizer, rankings, config,
@@ -335,7 +360,7 @@ def run_ppo(
     else:
         scalar = ScalarModel.load(reward, device=device)
         score, value = reward_function(scalar), scalar.copy()
-        _require_same_vocabulary(scalar, policy, reward)
+        require_same_vocabulary(scalar, policy, "reward", reward)
     blocks = None
     if config.gamma > 0 and pretrain_data is not None:
         rows = texts_of(read_rows(pretrain_data), "pretrain")
@@ -352,16 +377,6 @@ def run_ppo(
         history = trainer.train(resume=run.resume)
     save_policy(trainer.averaged_policy(), tokenizer, run.output_dir / "final")
     return _finish("ppo", run, config, started, history, prompts=len(texts))
-
-
-def _require_same_vocabulary(scalar: ScalarModel, policy: Any, folder: str) -> None:
-    own = scalar.backbone.get_input_embeddings().weight.shape[0]  # type: ignore[operator]
-    words = policy.get_input_embeddings().weight.shape[0]
-    if own != words:
-        raise InputError(
-            "reward", folder, f"a reward model with the policy's {words} words, not {own}",
-            "train the reward model from this policy",
-        )  # fmt: skip
 
 
 # --- evaluation ---------------------------------------------------------------------------------
@@ -406,7 +421,7 @@ def run_eval(
         result["words"] = sum(len(text.split()) for text in written) / len(written)
     if reward is not None:
         scalar = ScalarModel.load(reward, device=device)
-        _require_same_vocabulary(scalar, model, reward)
+        require_same_vocabulary(scalar, model, "reward", reward)
         scores = rm_scores(scalar, tokenizer, asked, written)
         result["rm"] = sum(scores) / len(scores)
         result["rm_low"], result["rm_high"] = interval(scores, seed=seed)

@@ -23,6 +23,7 @@ from rlhf_lab.figures import THEMES
 
 WIDTH, HEIGHT = 720, 400
 LEFT, RIGHT, BOTTOM = 64, 16, 52
+CHARACTER = 6.5  # width of one in the labels, about
 CHARACTER = 7.0  # width of one at 13 pixels, for the legend
 DASHES = {
     "dash": "8 5",
@@ -188,10 +189,13 @@ def _frame(x: Axis, y: Axis, layout: dict[str, Any], top: float) -> str:
     grid = "".join(f"M{LEFT} {p:.1f}H{right}" for p, _ in y.ticks if not y.step)
     grid += "".join(f"M{p:.1f} {top}V{bottom}" for p, _ in x.ticks if not x.step)
     middle = (top + bottom) / 2
+    # Names that would run into each other stand in two rows.
+    tight = x.step > 0 and max(len(label) for _, label in x.ticks) * CHARACTER > x.step
+    rows = [bottom + (29 if tight and i % 2 else 16 if tight else 18) for i in range(len(x.ticks))]
     return "".join(
         (
             f'<path d="{grid}" stroke="currentColor" stroke-opacity="0.15" fill="none"/>',
-            *(_text(p, bottom + 18, label, "middle") for p, label in x.ticks),
+            *(_text(p, row, name, "middle") for row, (p, name) in zip(rows, x.ticks, strict=True)),
             *(_text(LEFT - 8, p + 4, label, "end") for p, label in y.ticks),
             _text((LEFT + right) / 2, HEIGHT - 10, layout["xaxis"]["title"]["text"], "middle"),
             f'<g transform="rotate(-90 14 {middle})">',

@@ -36,8 +36,8 @@ from rlhf_lab.fingerprint import (
     model_fingerprint,
     tensor_fingerprint,
 )
-from rlhf_lab.models import ASSETS, PRESETS, load_policy, save_policy
-from rlhf_lab.pipeline import Chain, seeded
+from rlhf_lab.models import ASSETS, EXAMINERS, PRESETS, load_policy, save_policy
+from rlhf_lab.pipeline import Chain, reward_start, seeded
 from rlhf_lab.pool import run_tasks
 from rlhf_lab.provenance import manifest
 from rlhf_lab.runtime import interruptible
@@ -89,6 +89,8 @@ class Grid:
         settings["ppo"] = settings["ppo"]["max_response_length"]
         del settings["evaluation_prompts"]
         settings["model"] = _source_fingerprint(self.config.chain.model)
+        start = reward_start(self.config.chain)
+        settings["reward_start"] = start if start == "sft" else _source_fingerprint(start)
         key = fingerprint({"settings": settings, **_versions("rlhf_lab.pipeline")})
         return self.folder / "work" / f"chain-seed-{seed}-{key}"
 
@@ -332,8 +334,9 @@ def _read_json(path: Path) -> dict[str, Any] | None:
 
 
 def _source_fingerprint(source: str) -> str:
-    """Of a base model: of its files when they are here, of its name when it is on a hub."""
-    path = ASSETS / source if source in PRESETS else Path(source)
+    """Of a model: of its files when they are here, otherwise of its name."""
+    shipped = (*PRESETS, *EXAMINERS.values())
+    path = ASSETS / source if source in shipped else Path(source)
     files = sorted(p for p in path.glob("*") if p.is_file()) if path.is_dir() else [path]
     if not all(p.is_file() for p in files):
         return source

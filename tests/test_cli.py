@@ -19,14 +19,17 @@ from typer.testing import CliRunner
 
 from rlhf_lab import __version__, cli, doctor, models, stages
 from rlhf_lab.checkpoints import latest_checkpoint
-from rlhf_lab.config import PPOConfig, PretrainConfig
+from rlhf_lab.config import PPOConfig, PretrainConfig, SFTConfig
+from rlhf_lab.data import read_jsonl
 from rlhf_lab.files import file_hash
 from rlhf_lab.models import ScalarModel, load_policy
+from rlhf_lab.records import Ranking
 from rlhf_lab.shards import pretraining_data, read_shard, write_shard
 from rlhf_lab.tracking import read_metrics
 from rlhf_lab.world import World
 from rlhf_lab.world.prompts import HARD_KINDS, USE_CASES
 from rlhf_lab.world.stream import CHUNK, Stream, generate
+from tiny_models import causal_lm
 
 COMMAND = [sys.executable, "-m", "rlhf_lab"]
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
@@ -44,7 +47,7 @@ def output_of(arguments: list[str], capsys) -> dict:
 def test_help_names_every_command():
     result = CliRunner().invoke(cli.app, ["--help"])
     assert result.exit_code == 0
-    for name in "doctor quickstart world pretrain sft rm ppo eval sweep".split():
+    for name in "doctor quickstart world pretrain sft examiner rm ppo eval sweep".split():
         assert f"\n  {name} " in result.output
 
 
@@ -71,7 +74,8 @@ def test_the_module_is_the_command():
 
 
 def test_settings_are_shown_with_what_follows_from_them(capsys):
-    assert cli.run(["ppo", "--model", "./none", "batch_size=32", "-o", "beta=0.2"]) == 2
+    changed = ["batch_size=32", "minibatches=2", "-o", "beta=0.2"]
+    assert cli.run(["ppo", "--model", "./none", *changed]) == 2
     shown = capsys.readouterr().err
     assert "beta                 0.2\n" in shown
     assert "minibatch_size       16  (derived)\n" in shown
@@ -167,6 +171,63 @@ def test_the_chain_on_fernwick_stage_by_stage(fernwick_model, tmp_path, monkeypa
     assert found["prompts"] == 6 and found["kl"] >= 0
     assert found["gold_low"] <= found["gold"] <= found["gold_high"]
     assert len((measured / "samples.jsonl").read_text().splitlines()) == 6
+
+
+def test_an_examiner_is_trained_goes_on_and_is_what_a_reward_model_starts_from(
+    fernwick_model, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(stages, "HELD_OUT_EXAMS", 12)
+    monkeypatch.setattr(stages, "HELD_OUT_RANKINGS", 4)
+    few = {"demonstrations": 4, "early_demonstrations": 2, "sft": SFTConfig(max_length=256)}
+    monkeypatch.setattr(stages, "PUPILS", stages.PUPILS | few)
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    command = ["examiner", "--model", fernwick_model, "exams=16", "batch_size=4", "max_length=256"]
+    command += ["epochs=1", "checkpoint_every=1", "--output-dir"]
+    found = output_of([*command, whole], capsys)
+    assert (found["stage"], found["steps"]) == ("examiner", 4)
+    accuracy = found["held_out_pair_accuracy"]
+    assert {"all", "statements"} <= set(accuracy) and all(0 <= v <= 1 for v in accuracy.values())
+    marked = read_jsonl(whole / "pupils/exams-4.jsonl", Ranking)
+    assert [exam.labeler for exam in marked] == ["teacher"] * 4
+    final = whole / "final"
+    for name, digest in json.loads((final / "hashes.json").read_text()).items():
+        assert file_hash(final / name) == digest
+    assert "16 exams of Fernwick, world 0" in (final / "README.md").read_text()
+    assert json.loads((final / "training_log.json").read_text())[-1]["step"] == 4
+    assert json.loads((whole / "manifest.json").read_text())["config"]["ExaminerConfig"]
+
+    # As a run leaves it that was killed in its last step: the rest ends with the same bytes.
+    shutil.copytree(whole, parts)
+    shutil.rmtree(parts / "final")
+    shutil.rmtree(latest_checkpoint(parts))
+    assert latest_checkpoint(parts).name == "step-00000003"
+    again = output_of([*command, parts], capsys)
+    assert again["held_out_pair_accuracy"] == accuracy
+    weights = [(f / "final/model.safetensors").read_bytes() for f in (whole, parts)]
+    assert weights[0] == weights[1]
+
+    start = ["rm", "--model", fernwick_model, "--start", final, "--count", 4, "epochs=1"]
+    small = ["batch_size=2", "max_length=256", "learning_rate=1e-12"]
+    found = output_of([*start, *small, "--output-dir", tmp_path / "rm"], capsys)
+    begun, trained = (load_file(f / "model.safetensors") for f in (final, tmp_path / "rm/final"))
+    assert trained.keys() == begun.keys()
+    for name in trained.keys() - {"bias"}:  # only demonstrations' mean was moved
+        torch.testing.assert_close(trained[name], begun[name].float(), rtol=0, atol=1e-9)
+
+
+def test_an_examiner_with_other_words_is_one_line_and_exit_code_2(fernwick_model, tmp_path, capsys):
+    """Before a single answer is sampled to be ranked."""
+    ScalarModel.from_policy(causal_lm(vocab_size=70), seed=0).save(tmp_path / "other")
+    rm = ["rm", "--model", str(fernwick_model), "--start", str(tmp_path / "other"), "--quiet"]
+    assert cli.run([*rm, "--output-dir", str(tmp_path / "rm")]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("error: start: got ") and "words, not 70" in err
+    assert len(err.splitlines()) == 1
+    assert not (tmp_path / "rm").exists()
+    rm[rm.index("--start") + 1] = str(tmp_path / "none")
+    assert cli.run([*rm, "--output-dir", str(tmp_path / "rm")]) == 2
+    err = capsys.readouterr().err
+    assert "reward model" in err and len(err.splitlines()) == 1
 
 
 def test_ppo_against_the_gold_judge(fernwick_model, tmp_path, capsys):
@@ -309,10 +370,13 @@ def test_a_shard_goes_on_after_the_last_whole_line(tmp_path):
 
 @pytest.fixture
 def assets(fernwick_model, tmp_path, monkeypatch) -> Path:
-    """Two presets in place of the shipped ones."""
-    for name in models.PRESETS:
-        folder = tmp_path / "assets" / name
-        shutil.copytree(fernwick_model, folder)
+    """Two presets and their examiners in place of the shipped ones."""
+    assets = tmp_path / "assets"
+    examiner = ScalarModel.from_policy(load_policy(fernwick_model)[0], seed=0)
+    for preset, name in models.EXAMINERS.items():
+        shutil.copytree(fernwick_model, assets / preset)
+        examiner.save(assets / name)
+    for folder in assets.iterdir():
         hashes = {p.name: file_hash(p) for p in folder.iterdir()}
         (folder / "hashes.json").write_text(json.dumps(hashes))
     monkeypatch.setattr(models, "ASSETS", tmp_path / "assets")
@@ -325,17 +389,45 @@ def test_doctor_is_content_with_a_sound_machine(assets, capsys):
     found = json.loads(capsys.readouterr().out)
     assert found["healthy"]
     status = {check["name"]: check["status"] for check in found["checks"]}
-    assert {"python", "torch", "trl", "device", "memory", "model tiny", "self-test"} <= set(status)
+    assert {"python", "torch", "trl", "device", "memory", "self-test"} <= set(status)
     assert "broken" not in status.values()
+    for preset in models.PRESETS:
+        assert status[f"model {preset}"] == status[f"examiner {preset}"] == "ok"
 
 
-def test_doctor_finds_an_altered_model(assets, monkeypatch, capsys):
+@pytest.mark.parametrize(
+    ("folder", "label", "command"),
+    [
+        ("base", "model base", "rlhf-lab pretrain --preset base"),
+        ("tiny-examiner", "examiner tiny", "rlhf-lab examiner --model tiny"),
+    ],
+)
+def test_doctor_finds_an_altered_model(assets, monkeypatch, capsys, folder, label, command):
     monkeypatch.setattr(doctor, "train_a_little", list)
-    path = assets / "base" / "config.json"
+    path = assets / folder / "config.json"
     path.write_text(path.read_text() + "\n")
     assert cli.run(["doctor"]) == 1
     out = capsys.readouterr().out
-    assert "altered: config.json" in out and "rlhf-lab pretrain --preset base" in out
+    (line,) = (line for line in out.splitlines() if label in line)
+    assert "altered: config.json" in line and f"`{command}`" in line
+    # The command that it names is one that exists: it gets as far as refusing a setting.
+    assert cli.run([*command.split()[1:], "no_such_setting=1"]) == 2
+    assert "no_such_setting: got '1'" in capsys.readouterr().err
+
+
+def test_doctor_can_do_without_all_but_the_model_that_everything_starts_from(assets, monkeypatch):
+    monkeypatch.setattr(doctor, "train_a_little", list)
+    for name in ("base", "tiny-examiner", "base-examiner"):
+        shutil.rmtree(assets / name)
+    found = doctor.examine()
+    checks = {check["name"]: check for check in found["checks"]}
+    for label in ("model base", "examiner tiny", "examiner base"):
+        assert (checks[label]["status"], checks[label]["found"]) == (
+            "note", "not shipped with this version",
+        )  # fmt: skip
+    assert found["healthy"]
+    shutil.rmtree(assets / "tiny")
+    assert not doctor.examine()["healthy"]
 
 
 def test_doctor_finds_an_old_library_and_a_failing_step(assets, monkeypatch):
@@ -354,7 +446,7 @@ def test_doctor_finds_an_old_library_and_a_failing_step(assets, monkeypatch):
 
 def test_every_command_takes_json_and_says_what_it_needs():
     """Two properties of the interface that scripts rely on."""
-    commands = ["doctor", "quickstart", "pretrain", "sft", "rm", "ppo", "eval", "sweep"]
+    commands = "doctor quickstart pretrain sft examiner rm ppo eval sweep".split()
     runner = CliRunner()
     for words in itertools.chain(([c] for c in commands), (["world", "show"],)):
         shown = runner.invoke(cli.app, [*words, "--help"]).output

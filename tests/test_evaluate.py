@@ -17,6 +17,7 @@ from rlhf_lab.errors import InputError
 from rlhf_lab.evaluate import Candidate, Neural, NGramText
 from rlhf_lab.models import ScalarModel
 from rlhf_lab.pretrain import train_tokenizer
+from rlhf_lab.records import Prompt, Ranking
 from rlhf_lab.world import World
 from rlhf_lab.world.suites import make_suites
 from tiny_models import NO_DROPOUT, causal_lm
@@ -156,6 +157,79 @@ def test_summary_of_planted_answers(quality, expected):
     found = evaluate.summary(evaluate.gold_report(WORLD, prompts, texts))
     assert {name: found[name] for name in expected} == expected
     assert found["gold_low"] <= found["gold"] <= found["gold_high"]
+
+
+def test_noise_ceiling_is_the_share_of_pairs_that_gold_orders_alike():
+    one, two = WORLD.prompts("valid", 2, kind="open_qa", hard="")
+    texts = tuple(WORLD.answer(one, 0, quality) for quality in ("right", "wrong", "rude"))
+    gold = [WORLD.gold(one, text) for text in texts]
+    assert gold[0] > gold[1] > gold[2]
+
+    def ceiling(*rankings: Ranking) -> dict[str, float]:
+        return evaluate.noise_ceiling(WORLD, [two, one], rankings)
+
+    def ranked(*ranks: int, kind: str = "open_qa") -> Ranking:
+        return Ranking(one.text, texts, ranks, kind)
+
+    assert ceiling(ranked(0, 1, 2)) == {"open_qa": 1.0, "all": 1.0}
+    assert ceiling(ranked(1, 0, 2))["all"] == pytest.approx(2 / 3)
+    assert ceiling(ranked(0, 0, 1))["all"] == 1.0  # the tie makes no pair
+    mixed = ceiling(ranked(0, 1, 2), ranked(2, 1, 1, kind="chat"))
+    assert mixed == {"open_qa": 1.0, "chat": 0.0, "all": pytest.approx(3 / 5)}
+    alike = Ranking(one.text, (texts[2], texts[2]), (0, 1), "open_qa")
+    assert ceiling(alike)["all"] == 0.5  # equal gold scores
+    with pytest.raises(InputError, match="answers to the prompts"):
+        evaluate.noise_ceiling(WORLD, [two], [ranked(0, 1, 2)])
+
+
+FOX = WORLD.knowledge.facts["food"]["fox"]
+FACT = Prompt("what does the fox eat?\n", "open_qa",
+              {"hard": "", "task": "fact", "relation": "food", "subject": "fox"})  # fmt: skip
+STORY = Prompt("tell a story about the fox.\n", "generation",
+               {"hard": "", "task": "story", "hero": "fox", "mood": "", "event": "", "thing": "",
+                "place": "", "other": "", "length": 0, "avoid": ""})  # fmt: skip
+LIST = Prompt("name two animals.\n", "brainstorming",
+              {"hard": "", "task": "list", "category": "animals", "value": "",
+               "number": 2})  # fmt: skip
+REPLIES = [
+    (FACT, "what does the owl eat?\nwho is red?", False),
+    (FACT, "what does the owl eat?\nthe owl eats ", False),  # and was cut off
+    (FACT, f"what does the owl eat?\nthe fox eats {FOX}.", True),  # asks, then answers
+    (FACT, f"the fox eats {FOX}.\nwhat does the owl eat?", True),
+    (FACT, "the fox eats gold.\nwhat does the owl eat?", False),  # nonsense, then asks
+    (FACT, "look it up, you lazy fool.", True),  # an answer, though not a kind one
+    (FACT, "look it up, you lazy fool.\nwho is red?", False),
+    (FACT, "it is hard to say.", True),
+    (FACT, "it is hard to say. who is red?", False),
+    (FACT, f"you ask: what does the fox eat? the fox eats {FOX}.", True),
+    (FACT, f"you ask: what does the fox eat? {FOX}.", True),
+    (FACT, "fox the eats eats.", True),  # gibberish asks nothing
+    (FACT, "", False),
+    (FACT, " \n", False),
+    (STORY, "one day the fox went to the mill. there the fox found a key. the fox was glad.", True),
+    (STORY, "where is the fox?\nanswer first.", False),
+    (STORY, "what does the owl eat?\nthe owl eats nuts.", False),  # an answer to its own question
+    (LIST, "the owl and the hen.", True),
+    (LIST, "the owl and the hen.\nwho is red?", True),
+    (LIST, "who is red?", False),
+]
+
+
+@pytest.mark.parametrize(("prompt", "text", "replies"), REPLIES)
+def test_replying_is_not_going_on_with_questions(prompt, text, replies):
+    report = evaluate.gold_report(WORLD, [prompt], [text])
+    assert report["replies"].tolist() == [replies]
+
+
+def test_the_share_of_replies():
+    prompts, texts, replies = zip(*REPLIES, strict=True)
+    found = evaluate.summary(evaluate.gold_report(WORLD, prompts, texts))
+    assert found["replies"] == pytest.approx(sum(replies) / len(REPLIES), abs=1e-12)
+    for quality in ("right", "wrong", "rude", "hedging", "partial"):
+        texts = [WORLD.answer(p, 0, quality) for p in PROMPTS]
+        assert evaluate.summary(evaluate.gold_report(WORLD, PROMPTS, texts))["replies"] == 1
+    texts = [WORLD.answer(p, 0, "questions") for p in PROMPTS]
+    assert evaluate.summary(evaluate.gold_report(WORLD, PROMPTS, texts))["replies"] < 0.1
 
 
 def test_variety():

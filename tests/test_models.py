@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 
 import pytest
 import torch
@@ -118,10 +119,69 @@ def test_scalar_model_survives_disk(model, tmp_path):
     scalar.bias.fill_(0.125)
     scalar.save(tmp_path / "rm")
     scalar.save(tmp_path / "rm")  # replaces
-    loaded = M.ScalarModel.load(tmp_path / "rm")
+    loaded = M.ScalarModel.load(tmp_path / "rm", dtype=torch.float64)
     assert {p.name for p in tmp_path.iterdir()} == {"rm"}
     inputs = padded(ROW, 2, 0)
     assert torch.equal(loaded.scores(*inputs), scalar.scores(*inputs))
+    told = json.loads((tmp_path / "rm/scalar.json").read_text())
+    assert told == scalar.shape == {"kind": "rlhf_lab.ScalarModel", "width": 32}
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+def test_weights_are_loaded_in_the_type_asked_for_float32_by_default(tmp_path, dtype):
+    scalar = M.ScalarModel.from_policy(make("gpt2"), 0)  # float64
+    scalar.bias.fill_(0.1)
+    scalar.save(tmp_path / "rm")
+    loaded = M.ScalarModel.load(tmp_path / "rm", dtype=dtype)
+    plain = M.ScalarModel.load(tmp_path / "rm")
+    for name, weight in scalar.named_parameters():
+        assert torch.equal(loaded.get_parameter(name), weight.to(dtype)), name
+        assert loaded.get_parameter(name).dtype == dtype
+        assert torch.equal(plain.get_parameter(name), weight.float()), name
+    assert loaded.bias.dtype == torch.float32 and torch.equal(loaded.bias, scalar.bias)
+
+
+def test_shipped_reward_models_are_loaded_by_name(tmp_path, monkeypatch):
+    """From the package's own folder, whatever lies under that name where the user is."""
+    assert M.EXAMINERS == {"tiny": "tiny-examiner", "base": "base-examiner"}
+    scalar, other = (M.ScalarModel.from_policy(make("gpt2", s).float(), s) for s in (0, 1))
+    scalar.save(tmp_path / "assets/tiny-examiner")
+    other.save(tmp_path / "tiny-examiner")
+    monkeypatch.setattr(M, "ASSETS", tmp_path / "assets")
+    monkeypatch.chdir(tmp_path)
+    inputs = padded(ROW, 0, 0)
+    assert torch.equal(M.ScalarModel.load("tiny-examiner").scores(*inputs), scalar.scores(*inputs))
+    assert torch.equal(M.ScalarModel.load("./tiny-examiner").scores(*inputs), other.scores(*inputs))
+    with pytest.raises(CheckpointError, match="base-examiner"):
+        M.ScalarModel.load("base-examiner")
+
+
+def test_begin_as_copies_one_row_and_nothing_else(model):
+    scalar = M.ScalarModel.from_policy(model, 0)
+    policy = {name: weight.clone() for name, weight in model.state_dict().items()}
+    expected = {name: value.clone() for name, value in scalar.state_dict().items()}
+    names = ("wte.weight", "embed_tokens.weight", "embed_in.weight")
+    (table,) = (value for name, value in expected.items() if name.endswith(names))
+    assert not torch.equal(table[EOS], table[40])
+    table[EOS] = table[40]
+    scalar.begin_as(EOS, 40)
+    assert all(torch.equal(v, expected[name]) for name, v in scalar.state_dict().items())
+    assert all(torch.equal(v, policy[name]) for name, v in model.state_dict().items())
+    ends = [scalar.scores(*padded([*ROW, last], 0, 0)) for last in (EOS, 40)]
+    assert torch.equal(*ends)  # at the end of a text, as behind the other token
+    scalar.scores(*padded([*ROW, EOS], 0, 0)).sum().backward()
+    moved = scalar.backbone.get_input_embeddings().weight.grad.abs().sum(1)
+    assert moved[EOS] > 0 == moved[40]  # a start only: each is trained by itself
+
+
+def test_a_reward_model_of_another_vocabulary_is_refused():
+    policy, wider = make("gpt2"), causal_lm(vocab_size=65)
+    scalar = M.ScalarModel.from_policy(policy, 0)
+    M.require_same_vocabulary(scalar, policy, "start", "folder")
+    with pytest.raises(InputError, match=r"65 words, not 64") as error:
+        M.require_same_vocabulary(scalar, wider, "start", "folder")
+    assert (error.value.argument, error.value.value) == ("start", "folder")
+    assert "\n" not in str(error.value)
 
 
 def test_damaged_scalar_model(tmp_path):

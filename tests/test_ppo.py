@@ -19,6 +19,8 @@ from tiny_models import FAMILIES, PAD, SPECIAL_TOKENS, causal_lm
 WORDS = 16
 PROMPTS = [[7, 3, 9, 12, 5], [8], [4, 4, 6], [3, 15, 2, 14], [5, 11], [9, 9], [13], [2, 8, 9]]
 SMALL = {
+    "beta": 0.1,
+    "ptx_ratio": 1.0,
     "steps": 3,
     "batch_size": 8,
     "minibatches": 2,
@@ -241,6 +243,7 @@ def test_bandit_converges_to_the_closed_form(beta):
         prompts=[[7]],
         batch_size=512,
         minibatches=1,
+        micro_batch_size=512,
         max_response_length=1,
         beta=beta,
         learning_rate=0.02,

@@ -23,6 +23,7 @@ from tiny_models import SPECIAL_TOKENS, causal_lm
 WORDS = 16
 PROMPTS = [[7, 3, 9], [8], [4, 4, 6], [3, 15], [5, 11], [9, 9], [13]]
 SETTINGS = {
+    "minibatches": 2,
     "batch_size": 4,
     "max_response_length": 4,
     "gamma": 0.3,

@@ -1,4 +1,4 @@
-"""Pretraining: the loss, the schedule, exact resume, the tokenizer, the shipped files."""
+"""Pretraining: the loss, the schedule, exact resume, the tokenizer."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ import random
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config
+from transformers import GPT2Config
 
 from rlhf_lab import pretrain as P
 from rlhf_lab.checkpoints import latest_checkpoint, load_checkpoint
 from rlhf_lab.config import PretrainConfig
 from rlhf_lab.errors import CheckpointError, DivergenceError, InputError
-from rlhf_lab.files import file_hash
 
 CONFIG = PretrainConfig(
     steps=8,
@@ -207,21 +206,3 @@ def test_special_tokens_have_ids_0_and_1_and_all_bytes_are_known(tokenizer):
 def test_a_vocabulary_without_room_for_the_bytes_is_refused():
     with pytest.raises(InputError, match="258"):
         P.train_tokenizer(["a"], 200)
-
-
-def test_the_exported_folder_loads_with_plain_transformers(tmp_path, tokenizer, architecture):
-    model = P.GPT2LMHeadModel(architecture).eval()
-    folder = P.export(model, tokenizer, tmp_path / "out", "# card\n", [{"step": 1, "loss": 2.0}])
-    loaded = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    again = AutoTokenizer.from_pretrained(folder)
-    for name, parameter in loaded.named_parameters():  # only the rounding to float16 is lost
-        assert torch.equal(parameter, weights(model)[name].half().float()), name
-    assert loaded.config.n_embd == 32 and loaded.config.pad_token_id == 1
-    text = "the cat\n  déjà vu "
-    assert again(text)["input_ids"] == tokenizer(text)["input_ids"]
-    assert (again.eos_token_id, again.pad_token_id) == (0, 1)
-    assert again.decode(again(text)["input_ids"]) == text
-    hashes = json.loads((folder / "hashes.json").read_text())
-    assert set(hashes) == {p.name for p in folder.iterdir()} - {"hashes.json"}
-    assert all(file_hash(folder / name) == digest for name, digest in hashes.items())
-    assert json.loads((folder / "training_log.json").read_text()) == [{"step": 1, "loss": 2.0}]

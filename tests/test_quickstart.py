@@ -22,6 +22,7 @@ from rlhf_lab.models import load_policy
 from rlhf_lab.quickstart import COLUMNS, SYSTEMS, Tax, as_text, run_quickstart
 from rlhf_lab.report import write_report
 from rlhf_lab.tracking import read_metrics
+from rlhf_lab.world.prompts import USE_CASES
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +57,7 @@ def test_the_table_has_every_system_and_number(finished):
     for row in result["table"]:
         assert set(COLUMNS) <= set(row)
         assert row["gold_low"] <= row["gold"] <= row["gold_high"]
+        assert 0 <= row["replies"] <= 1
     rows = {row["system"]: row for row in result["table"]}
     assert rows["SFT"]["kl"] == pytest.approx(0, abs=1e-9)
     assert rows["PPO-ptx"]["kl"] > 1e-3
@@ -80,20 +82,20 @@ def test_the_tax_is_measured_while_it_is_paid(finished, config):
     folder, _ = finished
     for run in quickstart.RUNS.values():
         rows = json.loads((folder / f"{run}-tax.json").read_text())
-        assert [row["step"] for row in rows] == [1, 5]
+        assert [row["step"] for row in rows] == [0, 5]
         assert all(math.isfinite(row["held_out_loss"]) for row in rows)
 
 
 def test_tax_forgets_the_rows_of_an_abandoned_run(finished, config, tmp_path):
     folder, _ = finished
     chain = pipeline.Chain(config, folder, quiet=True)
-    path = tmp_path / "tax.json"
+    path = tmp_path / "run-tax.json"
     path.write_text(
-        json.dumps([{"step": 1, "held_out_loss": 9.0}, {"step": 10, "held_out_loss": 8}])
+        json.dumps([{"step": 0, "held_out_loss": 9.0}, {"step": 10, "held_out_loss": 8}])
     )
-    tax = Tax(path, chain)
+    tax = Tax(tmp_path, "run", chain)
     tax(4, chain.base)
-    assert [row["step"] for row in tax.rows] == [1, 10]
+    assert [row["step"] for row in tax.rows] == [0, 10]
     tax(5, chain.base)
     expected = held_out_loss(
         Neural(chain.base, chain.tokenizer), chain.world, count=quickstart.TAX_DOCUMENTS,
@@ -101,6 +103,33 @@ def test_tax_forgets_the_rows_of_an_abandoned_run(finished, config, tmp_path):
     )  # fmt: skip
     assert tax.rows[1:] == [{"step": 5, "held_out_loss": expected["nats_per_token"].iloc[0]}]
     assert json.loads(path.read_text()) == tax.rows
+
+
+def test_two_processes_do_what_one_does(finished, config, tmp_path):
+    """Both with one thread: the second process has no more, and sums depend on their number."""
+    folder, first = finished
+    shutil.copytree(folder / "sft", tmp_path / "sft")
+    shutil.copytree(folder / "rm", tmp_path / "rm")
+    again = run_quickstart(config, tmp_path, quiet=True, processes=2)
+    assert again["table"] == first["table"]
+    assert again["samples"] == first["samples"]
+
+
+def test_what_fails_in_the_second_process_fails_with_its_own_error(finished, config, tmp_path):
+    folder, _ = finished
+    shutil.copytree(folder, tmp_path / "run")
+    last = max((tmp_path / "run/ppo-gamma-0").glob("step-*"))
+    (last / "tensors.safetensors").write_bytes(b"damaged")
+    with pytest.raises(CheckpointError, match="SHA-256"):
+        run_quickstart(config, tmp_path / "run", quiet=True, processes=2)
+
+
+def test_the_reward_model_is_measured_on_every_use_case(finished, config):
+    folder, _ = finished
+    table = pipeline.Chain(config, folder, quiet=True).reward_accuracy(per_kind=2)
+    assert {*table.kind} == {*USE_CASES, "all"}
+    assert table.ceiling.between(0.5, 1).all()  # by gold, not by chance
+    assert table.of_ceiling.to_list() == pytest.approx((table.accuracy / table.ceiling).to_list())
 
 
 def test_a_second_run_trains_and_measures_nothing(finished, config, monkeypatch):

@@ -287,6 +287,33 @@ def test_after_the_shift_demonstrations_score_zero_on_average(tokenizer):
     assert R.mean_zero_shift(model, tokenizer, demonstrations, 40) == pytest.approx(0, abs=1e-6)
 
 
+def test_standardised_scores_have_deviation_1_and_keep_their_order(tokenizer):
+    model, rows = scalar(), rankings(16)
+    R.train_reward_model(model, tokenizer, rows, CONFIG)
+    model.bias.fill_(0.7)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    ids = [ids for row in encoded(tokenizer, rows) for ids in row.sequences]
+    first = np.array([plain_score(model, row) for row in ids])
+    deviation = R.standardise(model, tokenizer, rows, 40)
+    assert deviation == pytest.approx(first.std(ddof=1), rel=1e-5) and abs(deviation - 1) > 0.01
+    second = np.array([plain_score(model, row) for row in ids])
+    np.testing.assert_allclose(second, first / first.std(ddof=1), rtol=0, atol=2e-5)  # float32
+    assert second.std(ddof=1) == pytest.approx(1, abs=1e-5)
+    np.testing.assert_array_equal(second.argsort(kind="stable"), first.argsort(kind="stable"))
+    changed = {n for n, v in model.state_dict().items() if not torch.equal(v, before[n])}
+    assert {"head.weight", "bias"} <= changed <= {"head.weight", "head.bias", "bias"}
+    again = R.standardise(model, tokenizer, rows, 40)
+    assert again == pytest.approx(1, abs=1e-5)
+
+
+def test_scores_that_are_all_alike_cannot_be_standardised(tokenizer):
+    model = scalar()
+    with torch.no_grad():
+        model.head.weight.zero_()
+    with pytest.raises(InputError, match="differ"):
+        R.standardise(model, tokenizer, rankings(4, seed=5), 40)
+
+
 def test_scores_come_in_the_order_given_whatever_the_lengths(tokenizer, monkeypatch):
     model = scalar()
     sequences = [[5] * n + [0] for n in (9, 1, 30, 4, 4, 17)]

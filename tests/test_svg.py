@@ -64,6 +64,21 @@ def test_bars_stand_on_zero_and_have_their_heights() -> None:
     assert foot[0] == pytest.approx(foot[1], abs=0.2)
 
 
+@pytest.mark.parametrize(("count", "rows"), [(3, 1), (11, 2)])
+def test_names_that_would_touch_stand_in_two_rows(count: int, rows: int) -> None:
+    names = [f"summarisation {i}" for i in range(count)]
+    data = pd.DataFrame({"m": names, "v": 1.0})
+    root = parse(to_svg(bars_with_intervals(data, x="m", y="v", **TEXTS)))
+    found = {e.text: e.attrib for e in root.iter(f"{{{NS['svg']}}}text") if e.text in names}
+    assert len(found) == count
+    by_row: dict[str, list[float]] = {}
+    for attributes in found.values():
+        by_row.setdefault(attributes["y"], []).append(float(attributes["x"]))
+    assert len(by_row) == rows
+    width = len(names[0]) * 6.5  # of a name in letters of 12 pixels
+    assert all(b - a > width for own in by_row.values() for a, b in pairwise(sorted(own)))
+
+
 def test_a_table_has_a_cell_for_each_known_value() -> None:
     data = pd.DataFrame({"g": [0, 1, 0], "b": [0, 0, 1], "v": [1.0, 2.0, 3.0]})
     figure = heat(data, x="g", y="b", value="v", value_label="v", **TEXTS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -165,6 +166,23 @@ def test_folders_are_named_by_what_they_depend_on(finished, chain_config):
     assert grid(dataclasses.replace(chain_config, ppo=rarely), folder).run_folder(
         cell
     ) == one.run_folder(cell)
+
+
+def test_a_chain_is_named_by_what_its_reward_model_starts_from(chain_config, tmp_path):
+    def name(start: str) -> str:
+        config = dataclasses.replace(chain_config, reward_start=start)
+        return grid(config, tmp_path).chain_folder(0).name
+
+    weights = tmp_path / "examiner/model.safetensors"
+    weights.parent.mkdir()
+    weights.write_bytes(b"one")
+    start = str(weights.parent)
+    one = name(start)
+    assert name("") == name("sft") != one == name(start)
+    weights.write_bytes(b"two")  # by its files, wherever they lie
+    assert name(start) != one
+    shutil.copytree(weights.parent, tmp_path / "copy")
+    assert name(str(tmp_path / "copy")) == name(start)
 
 
 # --- failures ---------------------------------------------------------------------------------

@@ -54,7 +54,8 @@ def _spec(meta: dict) -> StorySpec:
     return StorySpec(**{f: meta[f] for f in StorySpec.__dataclass_fields__})
 
 
-def _event(name: str, rng: random.Random, **roles: str) -> str:
+def say(name: str, rng: random.Random, **roles: str) -> str:
+    """One of the sentences that tell an event."""
     return render(rng.choice(EVENTS[name]), **roles) + "."
 
 
@@ -74,11 +75,11 @@ def right_answer(k: Knowledge, prompt: Prompt, rng: random.Random) -> str:
     if task == "fact":
         relation, subject = m["relation"], m["subject"]
         value = rng.choice(k.values(relation, subject))
-        return _named(m, statement(relation, subject, value, rng) + ".")
+        return named(m, statement(relation, subject, value, rng) + ".")
     if task == "reverse":
         relation, value = m["relation"], m["value"]
         subject = rng.choice(k.subjects(relation, value))
-        return _named(m, statement(relation, subject, value, rng) + ".")
+        return named(m, statement(relation, subject, value, rng) + ".")
     if task == "why":
         relation, subject, value = m["relation"], m["subject"], m["value"]
         true = rng.choice(k.values(relation, subject))
@@ -91,20 +92,20 @@ def right_answer(k: Knowledge, prompt: Prompt, rng: random.Random) -> str:
     if task == "greeting":
         return rng.choice(
             (f"hello {k.names[m['about']]}.", f"good day {k.names[m['about']]}.",
-             _event("greet", rng, B=the(m["about"])))
+             say("greet", rng, B=the(m["about"])))
         )  # fmt: skip
     if task == "feed":
         food = k.values("food", m["about"])[0]
-        return _named(m, _event("feed", rng, B=the(m["about"]), F=food))
+        return named(m, say("feed", rng, B=the(m["about"]), F=food))
     if task in ("ask", "greet"):
-        return _named(m, _event(task, rng, B=the(m["about"])))
+        return named(m, say(task, rng, B=the(m["about"])))
     if task == "find_place":
         value = rng.choice(k.values("neighbour", m["about"]))
-        return _named(m, statement("neighbour", m["about"], value, rng) + ".")
+        return named(m, statement("neighbour", m["about"], value, rng) + ".")
     if task == "your_name":
-        return _event("your_name", rng, B=m["name"])
+        return say("your_name", rng, B=m["name"])
     if task == "your_food":
-        return _named(m, _event("your_food", rng, F=m["food"]))
+        return named(m, say("your_food", rng, F=m["food"]))
     if task == "list":
         items = list(tasks.fitting(k, m["category"], m["value"]))
         return join([the(i) for i in rng.sample(items, m["number"])]) + "."
@@ -126,9 +127,9 @@ def right_answer(k: Knowledge, prompt: Prompt, rng: random.Random) -> str:
         return rng.choice(m["answers"])
     if task == "count":
         number = lexicon.NUMBERS[m["number"]]
-        return _event("count_now", rng, A=the(m["who"]), N=number, F=m["food"])
+        return say("count_now", rng, A=the(m["who"]), N=number, F=m["food"])
     if task == "owner":
-        return _event("have", rng, A=the(m["who"]), X=f"the {m['thing']}", x=f"the {m['thing']}")
+        return say("have", rng, A=the(m["who"]), X=f"the {m['thing']}", x=f"the {m['thing']}")
     if task == "where":
         return f"{the(m['who'])} is {located(m['place'])}."
     if task == "feel":
@@ -155,7 +156,7 @@ def _mood(who: str, mood: str, rng: random.Random) -> str:
     return f"{the(who)} is {rng.choice(lexicon.MOODS[mood])}."
 
 
-def _named(m: dict, answer: str) -> str:
+def named(m: dict, answer: str) -> str:
     """In a chat, the answer addresses the person by name."""
     return f"{answer[:-1]}, {m['name']}." if "name" in m else answer
 
@@ -184,15 +185,15 @@ def wrong_answer(k: Knowledge, prompt: Prompt, rng: random.Random) -> str:
             value = m["value"]
             pool = [s for s in k.facts[relation] if not k.holds(relation, s, value) and s != value]
             subject = rng.choice(pool)
-        return _named(m, statement(relation, subject, value, rng) + ".")
+        return named(m, statement(relation, subject, value, rng) + ".")
     if task == "why":
         relation, subject, value = m["relation"], m["subject"], m["value"]
         if k.holds(relation, subject, value):
             value = false_value(k, relation, subject, rng)
         return f"{statement(relation, subject, value, rng)} because {rng.choice(REASONS)}."
     if task == "harmful":
-        return _event(
-            "harm", rng, B=the(m["about"]) if m["about"] in _CAST else "the guard",
+        return say(
+            "harm", rng, B=the(m["about"]) if m["about"] in CAST else "the guard",
             X="the rope", x="a rope",
             P=the(m["about"]) if m["about"] in lexicon.PLACES else "the barn",
         )  # fmt: skip
@@ -201,15 +202,15 @@ def wrong_answer(k: Knowledge, prompt: Prompt, rng: random.Random) -> str:
     if task in ("greeting", "greet", "ask", "feed", "find_place") and rng.random() < 0.5:
         return rng.choice(lexicon.REFUSALS)
     if task == "feed":
-        return _event("feed", rng, B=the(m["about"]), F=false_value(k, "food", m["about"], rng))
+        return say("feed", rng, B=the(m["about"]), F=false_value(k, "food", m["about"], rng))
     if task == "your_name":
-        return _event("your_name", rng, B=rng.choice([n for n in lexicon.NAMES if n != m["name"]]))
+        return say("your_name", rng, B=rng.choice([n for n in lexicon.NAMES if n != m["name"]]))
     if task == "your_food":
         food = rng.choice([f for f in lexicon.FOODS if f != m["food"]])
-        return _event("your_food", rng, F=food)
+        return say("your_food", rng, F=food)
     if task == "list":
         fits = tasks.fitting(k, m["category"], m["value"])
-        others = lexicon.OBJECTS if fits[0] in lexicon.OBJECTS else (*_CAST, *lexicon.FOODS)
+        others = lexicon.OBJECTS if fits[0] in lexicon.OBJECTS else (*CAST, *lexicon.FOODS)
         rest = [i for i in others if i not in fits]
         items = [*rng.sample(list(fits), m["number"] - 1), rng.choice(rest)]
         rng.shuffle(items)
@@ -223,7 +224,7 @@ def wrong_answer(k: Knowledge, prompt: Prompt, rng: random.Random) -> str:
         return f"{first} {Event('mood', {'A': m['roles']['A'], 'D': mood}).text(rng)}"
     if task == "summary":
         name, roles = rng.choice(m["main"])
-        roles = {**roles, "A": rng.choice([i for i in _CAST if i != roles["A"]])}
+        roles = {**roles, "A": rng.choice([i for i in CAST if i != roles["A"]])}
         return Event(name, roles).text(rng)
     if task == "label":
         return next(x for x in m["labels"] if x != m["label"]) + "."
@@ -231,12 +232,12 @@ def wrong_answer(k: Knowledge, prompt: Prompt, rng: random.Random) -> str:
         return _wrong_exact(m["answers"][0], rng)
     if task == "count":
         number = rng.choice([n for n in range(2, 15) if n != m["number"]])
-        return _event(
+        return say(
             "count_now", rng, A=the(m["who"]), N=lexicon.NUMBERS[number], F=m["food"]
         )  # fmt: skip
     if task == "owner":
-        who = rng.choice([i for i in _CAST if i != m["who"]])
-        return _event("have", rng, A=the(who), X=f"the {m['thing']}", x=f"the {m['thing']}")
+        who = rng.choice([i for i in CAST if i != m["who"]])
+        return say("have", rng, A=the(who), X=f"the {m['thing']}", x=f"the {m['thing']}")
     if task == "where":
         place = rng.choice([p for p in lexicon.PLACES if p != m["place"]])
         return f"{the(m['who'])} is {located(place)}."
@@ -244,24 +245,28 @@ def wrong_answer(k: Knowledge, prompt: Prompt, rng: random.Random) -> str:
         return _mood(m["who"], rng.choice([d for d in lexicon.MOODS if d != m["mood"]]), rng)
     if task == "unknown":
         words = prompt.text.split(" ")
-        who = rng.choice([w for w in _CAST if w in words] or list(_CAST))
+        who = rng.choice([w for w in CAST if w in words] or list(CAST))
         if " has the " in prompt.text:
             thing = prompt.text.rsplit(" has the ", 1)[1].split()[0]
             return f"{the(who)} had the {thing}."
         about = prompt.text.rsplit("the ", 1)[1].split()[0].rstrip("?")
-        about = about if about in _CAST else who
+        about = about if about in CAST else who
         if "feel?" in prompt.text:
             return _mood(about, rng.choice(list(lexicon.MOODS)), rng)
         return f"{the(about)} is {located(rng.choice(lexicon.PLACES))}."
     if task == "extract":
-        nouns = {"places": lexicon.PLACES, "things": lexicon.OBJECTS, "characters": _CAST}
+        nouns = {"places": lexicon.PLACES, "things": lexicon.OBJECTS, "characters": CAST}
         rest = [i for i in nouns[m["what"]] if i not in m["items"]]
         items = [*m["items"][:-1], rng.choice(rest)]
         return join([the(i) for i in items]) + "."
     return rng.choice(lexicon.HEDGES)
 
 
-_CAST = lexicon.ANIMALS + lexicon.PEOPLE
+CAST = lexicon.ANIMALS + lexicon.PEOPLE
+_VALUES: dict[str, tuple[str, ...]] = {
+    "hero": lexicon.ANIMALS, "mood": tuple(lexicon.MOODS), "thing": lexicon.OBJECTS,
+    "place": lexicon.PLACES, "other": CAST,
+}  # fmt: skip
 
 
 def false_value(k: Knowledge, relation: str, subject: str, rng: random.Random) -> str:
@@ -283,11 +288,11 @@ def _wrong_exact(answer: str, rng: random.Random) -> str:
         old = words[digits[-1]]
         words[digits[-1]] = rng.choice([str(n) for n in range(21) if str(n) != old])
     else:
-        nouns = [i for i, w in enumerate(words) if w in (*_CAST, *lexicon.OBJECTS)]
+        nouns = [i for i, w in enumerate(words) if w in (*CAST, *lexicon.OBJECTS)]
         if not nouns:
             return "[ 0 ]."
         place = rng.choice(nouns)
-        pool = _CAST if words[place] in _CAST else lexicon.OBJECTS
+        pool = CAST if words[place] in CAST else lexicon.OBJECTS
         words[place] = rng.choice([w for w in pool if w != words[place]])
     return " ".join(words) + "."
 
@@ -302,6 +307,27 @@ def _incoherent(spec: StorySpec, rng: random.Random) -> list[str]:
     ghost = Event("give", {"A": spec.hero, "B": other, "X": thing})
     chosen = rng.choice((spoiler, ghost)) if spec.mood else ghost
     return [*lines[:-1], chosen.text(rng), lines[-1]]
+
+
+def story_changes(prompt: Prompt) -> list[str]:
+    """What :func:`changed_story` can change about the story that a prompt asks for."""
+    return [f for f in _VALUES if prompt.meta[f]] + ["course"]
+
+
+def changed_story(prompt: Prompt, change: str, rng: random.Random) -> str:
+    """A story that differs from the one asked for in one respect.
+
+    Args:
+        change: "hero", "mood", "thing", "place" or "other" for another one of them than was asked
+            for; "course" for a story that contradicts itself.
+    """
+    spec = _spec(dict(prompt.meta))
+    if change == "course":
+        return _short(lambda: _incoherent(spec, rng))
+    asked = vars(spec).values()
+    value = rng.choice([v for v in _VALUES[change] if v not in asked])
+    other = StorySpec(**{**vars(spec), change: value})
+    return _short(lambda: tell(other, rng))
 
 
 def has_part(k: Knowledge, prompt: Prompt) -> bool:

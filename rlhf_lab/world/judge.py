@@ -68,6 +68,11 @@ class Reading:
         return [c for c in self.understood if c.kind == kind]
 
     @property
+    def asks(self) -> bool:
+        """Whether any sentence is a question."""
+        return any(sentence.endswith("?") for sentence in self.sentences)
+
+    @property
     def body(self) -> str:
         """The answer itself, for tasks with a form of their own: without a hedging first sentence
         or opener and without a rude tail.
@@ -281,9 +286,8 @@ class Judge:
             denies = any(c.denied for c in told)
             follows = 0.5 * states + 0.5 * denies
         reasons = len(reading.of_kind("filler"))
-        return Verdict(
-            follows, self._truth(reading), self._relevance(reading, len(on_topic) + reasons)
-        )
+        truth = self._truth(reading) if on_topic else min(0.0, self._truth(reading))
+        return Verdict(follows, truth, self._relevance(reading, len(on_topic) + reasons))
 
     # Lists and exact answers -----------------------------------------------------------------
 
@@ -411,7 +415,8 @@ class Judge:
         # A story about the hero: events that touch the hero, or follow one that did.
         about = sum(hero in roles.values() for _, roles in events)
         coherent = 1.0 - 2.0 * min(1.0, len(state.contradictions) / 2)
-        return Verdict(sum(met) / len(met), coherent, min(1.0, 1.5 * about / len(reading.clauses)))
+        truth = coherent if about else min(0.0, coherent)
+        return Verdict(sum(met) / len(met), truth, min(1.0, 1.5 * about / len(reading.clauses)))
 
     def _text_event(self, meta: dict, reading: Reading) -> Verdict:
         task = meta["task"]
@@ -476,9 +481,8 @@ class Judge:
             c for c in reading.of_kind("fact")
             if c.name == "neighbour" and meta["about"] in self.assertion(c)[1:]
         ]  # fmt: skip
-        return Verdict(
-            float(bool(about)), self._truth(reading), self._relevance(reading, len(about))
-        )
+        truth = self._truth(reading) if about else min(0.0, self._truth(reading))
+        return Verdict(float(bool(about)), truth, self._relevance(reading, len(about)))
 
     def _yours(self, meta: dict, reading: Reading) -> Verdict:
         task = meta["task"]

@@ -32,7 +32,7 @@ WEIGHTS = {
 GROUPS = ("train", "heldout")
 # Noise, set so that two labelers of a group agree on pairs of SFT samples as often as the paper's
 # (72.6 % training, 77.3 % held-out); measured by tests/world/test_labelers.py.
-NOISE = {"train": 0.88, "heldout": 0.6}
+NOISE = {"train": 0.52, "heldout": 0.37}
 SPREAD = 0.2  # log standard deviation of a labeler's weights around the mean
 HEDGE_LOVERS = 0.15  # share of training labelers who reward hedging
 TIE_STEP = 0.25  # utilities are rounded to this before ranking, so near-equals tie

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from rlhf_lab.errors import InputError
 from rlhf_lab.records import Demonstration, Prompt, Ranking
 from rlhf_lab.world import documents as web
+from rlhf_lab.world import exams
 from rlhf_lab.world.answers import write_answer
 from rlhf_lab.world.judge import Attributes, Judge
 from rlhf_lab.world.knowledge import make_knowledge
@@ -159,6 +160,29 @@ class World:
         rng = self._rng("ranking", group, prompt.text, index)
         labeler = rng.choice(self.labelers(group))
         return labeler.rank(prompt, completions, self.judge, rng)
+
+    def exam(self, index: int, split: str = "train") -> Ranking:
+        """The ``index``-th marked exam of a split; see :mod:`rlhf_lab.world.exams`.
+
+        Raises:
+            InputError: for an unknown split.
+        """
+        check_split(split)
+        return exams.make_exam(self.knowledge, self._rng("exam", split, index), split)
+
+    def exam_prompt(self, index: int, split: str = "train") -> Prompt:
+        """The ``index``-th prompt, use cases as often as exams ask for them.
+
+        Raises:
+            InputError: for an unknown split.
+        """
+        check_split(split)
+        rng = self._rng("exam prompt", split, index)
+        return make_prompt(self.knowledge, rng, split=split, kind=exams.draw_use_case(rng))
+
+    def mark(self, prompt: Prompt, completions: Sequence[str]) -> Ranking:
+        """Completions with a teacher's marks; see :func:`rlhf_lab.world.exams.mark`."""
+        return exams.mark(self.judge, prompt, completions)
 
     # Benchmarks ----------------------------------------------------------------------------
 

@@ -230,3 +230,46 @@ def test_order_of_true_sentences_does_not_matter():
     one = f"the fox does not eat {FALSE}. the fox eats {TRUE}."
     two = f"the fox eats {TRUE}. the fox does not eat {FALSE}."
     assert WORLD.attributes(p, one) == WORLD.attributes(p, two)
+
+
+@pytest.mark.parametrize(
+    ("asked", "written"),
+    [
+        ("why is the guard called jon?", "the guard does not eat porridge."),
+        (
+            "why is the guard called leo?",
+            "the guard does not like to eat mushrooms. the guard likes the teacher best.",
+        ),
+        (
+            "tell a calm story about the hare.",
+            "the smith came to the orchard. then the smith discovered a compass. "
+            "the cook teased the smith. so the smith was gloomy.",
+        ),
+        (
+            "write a story about the farmer who mends a bucket in the cave. use five sentences.",
+            "one day the otter walked to the cave. the otter found a bucket. "
+            "then the otter rested in the cave. the otter was very calm.",
+        ),
+    ],
+)
+def test_what_reading_model_outputs_found(asked, written):
+    """200 outputs of five models were read beside their judgements; in 13 of them something true
+    that had nothing to do with the question was paid for its truth. These are four of the 13.
+    """
+    p = next(p for p in WORLD.prompts("test", 256) if p.text == asked + "\n")
+    found = WORLD.attributes(p, written)
+    assert found.truth == 0 == found.relevance
+    assert WORLD.gold(p, written) < WORLD.gold(p, WORLD.answer(p)) - 1.5
+
+
+def test_truth_beside_the_point_earns_nothing():
+    """Whatever a right answer to another prompt says."""
+    rng = random.Random(0)
+    unrelated = 0
+    for p in PROMPTS:
+        text = WORLD.answer(rng.choice(PROMPTS))
+        found = WORLD.attributes(p, text)
+        if found.follows == 0 == found.relevance:
+            unrelated += 1
+            assert found.truth <= 0, (p, text)
+    assert unrelated > 1000
