@@ -70,8 +70,36 @@ def published_ranking() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
+def published_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of three models that differ from ``tiny`` by noise; one example is hostile."""
+    from rlhf_lab.models import load_policy
+    from rlhf_lab.widgets.model_answers import publish
+
+    generator = torch.Generator().manual_seed(0)
+    policies = {}
+    for name, scale in (("sft", 0.01), ("ppo", 0.03), ("ppo-ptx", 0.02)):
+        policies[name], tokenizer = load_policy("tiny")
+        with torch.no_grad():
+            for weight in policies[name].parameters():
+                weight += scale * torch.randn(weight.shape, generator=generator)
+    folder = tmp_path_factory.mktemp("published") / "models"
+    publish(
+        folder, policies, tokenizer,
+        name="small",
+        titles={"tiny": "base", "sft": "SFT", "ppo": "PPO, γ = 0", "ppo-ptx": "PPO-ptx"},
+        base="tiny",
+        reference="sft",
+        prompts=("what colour is the otter?\n", f"{HOSTILE_ANSWER}\n"),
+        max_new_tokens=16,
+    )  # fmt: skip
+    return folder
+
+
+@pytest.fixture(scope="session")
 def new_book(
-    tmp_path_factory: pytest.TempPathFactory, published_ranking: dict[str, Any]
+    tmp_path_factory: pytest.TempPathFactory,
+    published_ranking: dict[str, Any],
+    published_models: Path,
 ) -> Callable[[], Path]:
     """Make an unbuilt copy of the small book in tests/book/fixture, with the real configuration."""
 
@@ -87,6 +115,7 @@ def new_book(
             )
         shutil.copy(ROOT / "book/references.bib", folder / "book")
         write_published(folder / "book/data/ranking.json", published_ranking)
+        shutil.copytree(published_models, folder / "book/data/models")
         return folder
 
     return new

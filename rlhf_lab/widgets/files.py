@@ -15,7 +15,10 @@ from rlhf_lab.files import atomic_write
 
 STATIC = Path(__file__).parent / "static"
 DRAWINGS = ("ppo-clip", "ranking", "token-inspector")
-MODULES = ("kit.js", "element.js", *(f"{name}.js" for name in DRAWINGS))  # what a page may ask for
+ON_PAGES = ("model-answers",)  # drawings without a host in notebooks, where Python runs models
+RUNTIME = "language-model"  # folder of the modules that run models
+# What a page may ask for.
+MODULES = ("kit.js", "element.js", *(f"{name}.js" for name in (*DRAWINGS, *ON_PAGES)))
 
 # Where a page says that it is dark: the book, JupyterLab, Colab.
 DARK = ('[data-theme="dark"]', '[data-jp-theme-light="false"]', '[theme="dark"]')

@@ -11,6 +11,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+from html import escape
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -201,3 +202,17 @@ class TestExplorerData:
 
     def test_every_published_module_has_its_drawing(self, extension: Any) -> None:
         assert tuple(extension("explorer").DRAWINGS) == files.DRAWINGS
+
+
+class TestModelAnswers:
+    def test_published_answers_are_escaped(self, extension: Any) -> None:
+        hostile = "<img src=x onerror=alert(1)>"
+        data = {
+            "models": [{"name": "sft", "title": hostile}],
+            "examples": [{"prompt": hostile, "answers": {"sft": "</td><script>"}}],
+        }
+        text = extension("model_answers").answers_html({"prompt": "P", "alt": '"<b>"'}, data)
+        assert text.count(escape(hostile)) == 2
+        assert "<img" not in text
+        assert "<script" not in text
+        assert "<b>" not in text

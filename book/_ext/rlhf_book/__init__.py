@@ -1,4 +1,4 @@
-"""The book's own Sphinx extension: honest cache, own assets, figures, explorers, policy.
+"""The book's own Sphinx extension: honest cache, own assets, figures, explorers, models, policy.
 
 One module per job; this one only connects them to Sphinx's events.
 """
@@ -10,7 +10,7 @@ from typing import Any
 from sphinx.application import Sphinx
 from sphinx.config import Config
 
-from rlhf_book import cache, explorer, figure, html, vendor
+from rlhf_book import cache, explorer, figure, html, model_answers, vendor
 
 
 def adjust_theme(_app: Sphinx, config: Config) -> None:
@@ -27,6 +27,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("config-inited", vendor.add_static_path)
     figure.register(app)
     explorer.register(app)
+    model_answers.register(app)
     # After every other extension has written its files.
     app.connect("build-finished", html.finish_pages, priority=900)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

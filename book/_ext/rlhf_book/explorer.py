@@ -116,8 +116,9 @@ def add_files(
 def write_files(folder: Path) -> None:
     """Write what the browser fetches: the package's modules and styles."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name in ("explorer.js", "explorer.css", *files.MODULES):
+    for name in ("explorer.js", "explorer.css", "model-answers.css", *files.MODULES):
         shutil.copy2(files.STATIC / name, folder / name)
+    shutil.copytree(files.STATIC / files.RUNTIME, folder / files.RUNTIME, dirs_exist_ok=True)
     (folder / "palette.css").write_text(files.palette_css(), encoding="utf-8")
 
 
