@@ -89,13 +89,14 @@ def publish(
     with tempfile.TemporaryDirectory() as start:
         write_folder(start, WHOLE, shipped_files(ASSETS / base))
         for key, title in titles.items():
-            entry = {"name": key, "title": title}
+            entry: dict[str, Any] = {"name": key, "title": title}
             if key != base:
                 export_difference(policies[key], start, folder / key)
                 model.load_state_dict(restored_weights(folder / key, start), strict=False)
                 entry["index"] = read_index(folder / key, DIFFERENCE)
-            options = {"max_new_tokens": max_new_tokens, "greedy": True}
-            written[key] = answers(model, tokenizer, prompts, **options)
+            written[key] = answers(
+                model, tokenizer, prompts, max_new_tokens=max_new_tokens, greedy=True
+            )
             entries.append(entry)
     examples = [
         {"prompt": prompt, "answers": {key: texts[i] for key, texts in written.items()}}

@@ -164,7 +164,7 @@ def test_stop(opened: Any) -> None:
     held: list[Any] = []
     page.route("**/model.safetensors*", lambda route: held.append(route))
     button(page, "answer").click()
-    page.wait_for_function("document.querySelector('rlhf-explorer progress').value > 0")
+    page.wait_for_function("() => document.querySelector('rlhf-explorer progress').value > 0")
     assert page.locator(".rl-status").inner_text().startswith("Fetching the models: ")
     button(page, "stop").click()
     wait_for_the_end(page)

@@ -349,6 +349,9 @@ function answerColumn({ title, labels, onChoose }) {
       const node = html("span", { role: "option", "aria-selected": "false" }, isEnd ? labels.end : text);
       node.className = isEnd ? "rl-piece rl-end" : "rl-piece";
       node.tabIndex = tokens.length === 0 ? 0 : -1;
+      const hasName = node.textContent.trim() !== ""; // not so: a new line, a part of a character
+      const position = String(tokens.length + 1);
+      if (!hasName) node.setAttribute("aria-label", fill(labels.blank, { position }));
       tokens.push({ node, id, text });
       box.append(node);
     },
