@@ -94,7 +94,7 @@ window.probe = {
   async load(name, base) {
     const progress = [];
     const onProgress = (...bytes) => progress.push(bytes);
-    const options = { base, onProgress };
+    const options = { base: base ?? undefined, onProgress };
     return { progress, ...(await outcome(clients.load(name, address(name), options))) };
   },
 
