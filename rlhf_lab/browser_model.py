@@ -6,7 +6,7 @@ changed no greedy answer.
 
 A model that was trained from another one is written as its difference from that one, a byte for
 each weight: 1 MB. Training moves weights by a fiftieth of their size, so that a byte says as much
-of the difference as float16 does of the weight: 0.0012 for SFT, 0.003 for both PPO policies (at most
+of the difference as float16 does of the weight: 0.0012 for SFT, 0.003 for both PPOs (at most
 0.03), and still no answer changed. A byte for the weight itself moved logits by 0.06 (at most 0.5)
 and changed 40 of SFT's 100 answers: the page would no longer show the model that the book measures.
 ``python -m benchmarks quickstart`` measures what it publishes.
