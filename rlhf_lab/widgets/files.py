@@ -14,8 +14,9 @@ from rlhf_lab.figures import THEMES, Theme
 from rlhf_lab.files import atomic_write
 
 STATIC = Path(__file__).parent / "static"
-DRAWINGS = ("ppo-clip", "ranking", "token-inspector")
-MODULES = ("kit.js", "element.js", *(f"{name}.js" for name in DRAWINGS))  # what a page may ask for
+DRAWINGS = ("ppo-clip", "beta-gamma", "ranking", "token-inspector")
+PARTS = ("kit.js", "stops.js", "sweep-data.js", "beta-gamma-charts.js")  # what drawings import
+MODULES = ("element.js", *PARTS, *(f"{name}.js" for name in DRAWINGS))  # what a page may ask for
 
 # Where a page says that it is dark: the book, JupyterLab, Colab.
 DARK = ('[data-theme="dark"]', '[data-jp-theme-light="false"]', '[theme="dark"]')
