@@ -87,6 +87,27 @@ def test_labels_of_the_drawings_of_published_data() -> None:
     assert used | by_name == catalogue.keys() - page
 
 
+def test_labels_of_the_beta_gamma_explorer() -> None:
+    catalogue = files.labels("beta-gamma")
+    parts = ("beta-gamma.js", "beta-gamma-charts.js", "kit.js")
+    source = "".join((files.STATIC / name).read_text(encoding="utf-8") for name in parts)
+    used = set(re.findall(r"labels\.(\w+)", source))
+    measures = re.search(r"const MEASURES = \[([^\]]*)\]", source)[1]
+    views = re.search(r"const VIEWS = \[([^\]]*)\]", source)[1]
+    names = {"measure": re.findall(r'"(\w+)"', measures), "view": re.findall(r'"(\w+)"', views)}
+    by_name = {f"{kind}_{name}" for name in names["measure"] for kind in ("m", "t", "u")}
+    by_name |= {f"{kind}_{name}" for name in names["view"] for kind in ("view", "note")}
+    by_name |= {f"chart_{name}" for name in names["view"] if name != "answers"}
+    by_name |= set(re.findall(r'"(finding_\w+)"', source))
+    by_name |= {f"train_{name}" for name in
+                ("idle", "running", "preparing", "done", "cancelled", "failed")}  # fmt: skip
+    by_name |= {f"stage_{name}" for name in ("start", "sft", "rm", "ppo", "evaluation")}
+    by_name |= {"beta", "gamma", "short_beta", "short_gamma"}
+    by_name |= {f"file_{name}" for name in ("manifest", "runs", "curves")}
+    page = {"title", "alt", "still"}
+    assert used | by_name == catalogue.keys() - page
+
+
 def test_unknown_languages_and_drawings_are_refused() -> None:
     with pytest.raises(InputError) as caught:
         files.labels("ppo-clip", "tlh")

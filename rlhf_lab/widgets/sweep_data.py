@@ -112,6 +112,28 @@ def read_sweep(folder: str | Path) -> dict[str, Any]:
     }
 
 
+def fitted(found: Mapping[str, Any], published: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Runs of another sweep as runs of a published one: the same names, prompts and steps.
+
+    Raises:
+        InputError: when they were logged at other steps; what else differs becomes unknown.
+    """
+    if found["steps"] != published["steps"]:
+        allowed = f"steps {published['steps'][0]} to {published['steps'][-1]}, as published"
+        raise InputError("steps", found["steps"], allowed, "train with the published configuration")
+    runs = []
+    for run in found["runs"]:
+        values = dict(zip(found["values"], run["values"], strict=True))
+        texts = [prompt["text"] for prompt in found["prompts"]]
+        answers = dict(zip(texts, run["answers"], strict=True))
+        fitting = {
+            "values": [values.get(name) for name in published["values"]],
+            "answers": [answers.get(prompt["text"]) for prompt in published["prompts"]],
+        }
+        runs.append(run | fitting)
+    return runs
+
+
 def frame(published: Mapping[str, Any]) -> pd.DataFrame:
     """One row per PPO run: ``beta``, ``gamma``, ``seed`` and the end values."""
     names = published["values"]
@@ -120,7 +142,7 @@ def frame(published: Mapping[str, Any]) -> pd.DataFrame:
         | dict(zip(names, run["values"], strict=True))
         for run in published["runs"]
     ]
-    return pd.DataFrame(rows).astype({name: float for name in names})
+    return pd.DataFrame(rows).astype(dict.fromkeys(names, float))
 
 
 def best_cell(published: Mapping[str, Any], measure: str = "gold") -> tuple[float, float]:

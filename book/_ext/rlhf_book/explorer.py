@@ -13,8 +13,8 @@
 
 A drawing of published results names their file, or the folder of a sweep, from the page's folder.
 Each becomes a figure with a still drawing and its data, which the drawing's script replaces when it
-comes near. What the script needs is in the page, but for sweeps: their data are a file of their own,
-which is fetched with the modules, and their tables and manifest lie beside it for who wants to look.
+comes near. What the script needs is in the page, but for sweeps: their data are a file of their
+own, fetched with the modules, and their tables and manifest lie beside it for who wants to look.
 """
 
 from __future__ import annotations

@@ -433,9 +433,11 @@ function trainingBox(labels, number, weight, change, stateOf) {
       train.disabled = isRunning;
       cancel.disabled = !isRunning;
       bar.hidden = !isRunning;
-      if (isRunning && progress.steps > 0) bar.value = progress.step / progress.steps;
+      const isCounted = isRunning && progress.steps > 0;
+      if (isCounted) bar.value = progress.step / progress.steps;
       else bar.removeAttribute("value");
-      const text = fill(labels[`train_${progress.status}`], {
+      const kind = isRunning && !isCounted ? "preparing" : progress.status;
+      const text = fill(labels[`train_${kind}`], {
         stage: labels[`stage_${progress.stage}`] ?? progress.stage,
         step: number(progress.step, 0),
         steps: number(progress.steps, 0),
