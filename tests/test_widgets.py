@@ -108,6 +108,16 @@ def test_labels_of_the_beta_gamma_explorer() -> None:
     assert used | by_name == catalogue.keys() - page
 
 
+def test_labels_of_the_over_optimisation_explorer() -> None:
+    catalogue = files.labels("over-optimisation")
+    source = (files.STATIC / "over-optimisation.js").read_text(encoding="utf-8")
+    used = set(re.findall(r"labels\.(\w+)", source))
+    used |= set(re.findall(r'"(finding_\w+)"', source))
+    used |= {f"form_{name}" for name in ("rl", "bon")} | {"m_rm_score", "m_gold"}
+    used |= {f"read_{name}" for name in ("rm_score", "gold", "peak")}
+    assert used == catalogue.keys() - {"title", "alt", "still"}
+
+
 def test_unknown_languages_and_drawings_are_refused() -> None:
     with pytest.raises(InputError) as caught:
         files.labels("ppo-clip", "tlh")

@@ -14,8 +14,9 @@ from rlhf_lab.figures import THEMES, Theme
 from rlhf_lab.files import atomic_write
 
 STATIC = Path(__file__).parent / "static"
-DRAWINGS = ("ppo-clip", "beta-gamma", "ranking", "token-inspector")
-PARTS = ("kit.js", "stops.js", "sweep-data.js", "beta-gamma-charts.js")  # what drawings import
+DRAWINGS = ("ppo-clip", "beta-gamma", "over-optimisation", "ranking", "token-inspector")
+# What drawings import.
+PARTS = ("kit.js", "panels.js", "stops.js", "sweep-data.js", "beta-gamma-charts.js")
 MODULES = ("element.js", *PARTS, *(f"{name}.js" for name in DRAWINGS))  # what a page may ask for
 
 # Where a page says that it is dark: the book, JupyterLab, Colab.

@@ -33,7 +33,7 @@ import traitlets
 from rlhf_lab.errors import InputError
 from rlhf_lab.records import Ranking
 from rlhf_lab.sweep_process import SweepProcess, published_config
-from rlhf_lab.widgets import beta_gamma, ppo_clip, ranking, token_inspector
+from rlhf_lab.widgets import beta_gamma, over_optimisation, ppo_clip, ranking, token_inspector
 from rlhf_lab.widgets.files import STATIC, bundle, labels, language_tag, palette_css
 from rlhf_lab.widgets.sweep_data import fitted, read_sweep
 
@@ -132,6 +132,7 @@ class BetaGammaExplorer(Explorer):
         )
         self._work = Path(work)
         self._process: SweepProcess | None = None
+        self._lock = threading.RLock()  # of _process, and of progress while there is one
         self._watcher: threading.Thread | None = None
         shown = beta_gamma.data(self._published)
         nothing = {"number": 0, "action": "", "beta": 0.0, "gamma": 0.0}
@@ -164,10 +165,11 @@ class BetaGammaExplorer(Explorer):
 
     def cancel(self) -> None:
         """Stop the training; the same point goes on where it stopped when it is trained again."""
-        if self._process is not None:
+        with self._lock:
             process, self._process = self._process, None
-            process.stop()
-            self.progress = _progress("cancelled")
+            if process is not None:
+                process.stop()
+                self.progress = _progress("cancelled")
 
     def wait(self) -> None:
         """Return when no point is being trained."""
@@ -191,25 +193,31 @@ class BetaGammaExplorer(Explorer):
         pause = threading.Event()
         while process.is_running:
             stage = process.stage()
-            if process is self._process:
-                self.progress = _progress("running", stage.name, stage.step, stage.steps)
+            with self._lock:
+                if process is self._process:
+                    self.progress = _progress("running", stage.name, stage.step, stage.steps)
             pause.wait(POLL_SECONDS)
         atexit.unregister(process.stop)
-        if process is not self._process:
-            return  # cancelled
-        self._process = None
+        with self._lock:
+            if process is not self._process:
+                return  # cancelled
+            try:
+                self._take_over(process)
+            except InputError as error:
+                self.progress = _progress("failed", message=str(error))
+            finally:
+                self._process = None
+
+    def _take_over(self, process: SweepProcess) -> None:
+        """Show the point of a process that has ended, or why there is none."""
         message = process.error()
         if message:
             self.progress = _progress("failed", message=message)
             return
-        try:
-            (run,) = fitted(read_sweep(self._work), self._published)
-        except InputError as error:
-            self.progress = _progress("failed", message=str(error))
-            return
+        (run,) = fitted(read_sweep(self._work), self._published)
+        same = ("beta", "gamma", "seed")
+        others = [r for r in self.trained if any(r[name] != run[name] for name in same)]
         with self.hold_sync():
-            same = ("beta", "gamma", "seed")
-            others = [r for r in self.trained if any(r[name] != run[name] for name in same)]
             self.trained = [*others, run]
             self.beta, self.gamma = run["beta"], run["gamma"]
             self.progress = _progress("done")
@@ -220,6 +228,28 @@ def _progress(
 ) -> dict[str, Any]:
     """What the drawing shows of a training."""
     return {"status": status, "stage": stage, "step": step, "steps": steps, "message": message}
+
+
+class OverOptimisationExplorer(Explorer):
+    """Proxy and gold reward of a sweep's runs against √KL, with fitted forms.
+
+    Args:
+        sweep: folder with the tables of ``rlhf-lab sweep``.
+        language: of the labels.
+
+    Raises:
+        InputError: for a folder without a sweep, or a language without labels.
+    """
+
+    _esm = bundle(f"{over_optimisation.NAME}.js", "notebook.js")
+
+    gamma = traitlets.Float().tag(sync=True)
+    form = traitlets.Unicode().tag(sync=True)
+    stop = traitlets.Float().tag(sync=True)
+
+    def __init__(self, sweep: str | Path, *, language: str = "en") -> None:
+        shown = over_optimisation.data(read_sweep(sweep))
+        super().__init__(over_optimisation.NAME, shown, language)
 
 
 class RankingWidget(Explorer):

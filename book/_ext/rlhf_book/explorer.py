@@ -35,14 +35,23 @@ from sphinx.writers.html5 import HTML5Translator
 from rlhf_book.figure import embedded_json, table_html, take_apart, write_text
 from rlhf_lab.errors import InputError
 from rlhf_lab.svg import draw
-from rlhf_lab.widgets import beta_gamma, files, ppo_clip, ranking, sweep_data, token_inspector
+from rlhf_lab.widgets import (
+    beta_gamma,
+    files,
+    over_optimisation,
+    ppo_clip,
+    ranking,
+    sweep_data,
+    token_inspector,
+)
 
 FOLDER = "components"  # below _static
 RESULTS = "results"  # below _static
-SWEEPS = {beta_gamma.NAME: beta_gamma}  # drawn from the folder of a sweep
+# Drawn from the folder of a sweep.
+SWEEPS = {module.NAME: module for module in (beta_gamma, over_optimisation)}
 PUBLISHED = {module.NAME: module for module in (ranking, token_inspector)}  # drawn from a file
 DRAWINGS = {ppo_clip.NAME: ppo_clip} | SWEEPS | PUBLISHED
-IN_PAGE = ("state", "links")  # of a sweep's data
+IN_PAGE = ("state", "reach")  # of a drawing's data; the rest of them is the sweep
 
 
 class explorer(nodes.General, nodes.Element):  # noqa: N801 - docutils names nodes so
@@ -144,7 +153,7 @@ def publish_sweep(
     for table in tables.values():
         shutil.copyfile(folder / table, target / table)
     links = {key: f"{up}_static/{RESULTS}/{name}/{table}" for key, table in tables.items()}
-    own = {"state": data["state"], "links": links}
+    own = {name: value for name, value in data.items() if name in IN_PAGE} | {"links": links}
     return {**given, "data": own}, f"{up}_static/{RESULTS}/{name}/sweep.json"
 
 

@@ -4,114 +4,28 @@
  * drawn anew only when the width or the sweep changes, then the chosen cell.
  */
 
-import { linear, svg, ticks } from "./kit.js";
+import { linear, svg } from "./kit.js";
+import {
+  LEFT,
+  RIGHT,
+  band,
+  clip,
+  diamond,
+  dot,
+  evenTicks,
+  frame,
+  layers,
+  line,
+  pixel,
+  roomy,
+  rootScale,
+  rootTicks,
+  words,
+} from "./panels.js";
 
 /** @typedef {import("./sweep-data.js").Cell} Cell */
 
-const LEFT = 46;
-const RIGHT = 14;
-const keys = new WeakMap(); // of the lower layers that are drawn
 const ROOTS = ["kl", "gradient_ratio"]; // span decades, and may be 0
-
-/** A scale on which equal steps are equal steps of the root; below 0 it stays at 0. */
-function rootScale([low, high], [start, end]) {
-  const root = (value) => Math.sqrt(Math.max(value, 0));
-  const inner = linear([root(low), root(high)], [start, end]);
-  return { place: (value) => inner.place(root(value)), value: (pixel) => inner.value(pixel) ** 2 };
-}
-
-/** Values 1, 2, 5 times powers of ten up to `high`, and 0, at least `gap` pixels apart. */
-function rootTicks(scale, high, gap) {
-  const power = Math.floor(Math.log10(high));
-  const all = [power, power - 1, power - 2].flatMap((p) => [5, 2, 1].map((m) => m * 10 ** p));
-  const kept = [];
-  for (const value of [...all.filter((value) => value <= high * (1 + 1e-9)), 0]) {
-    const isFar = (other) => Math.abs(scale.place(other) - scale.place(value)) >= gap;
-    if (kept.every(isFar)) kept.push(value);
-  }
-  return kept.reverse().map((value) => [value, Number(value.toPrecision(1)).toString()]);
-}
-
-/** Ticks of a linear scale as [value, text]. */
-function evenTicks([low, high], most, number) {
-  const found = ticks(low, high, most);
-  return found.at.map((value) => [value, number(value, found.digits)]);
-}
-
-function words(left, top, content, anchor = "middle", attributes = {}) {
-  return svg("text", { x: left, y: top, "text-anchor": anchor, ...attributes }, content);
-}
-
-function line(kind, points) {
-  const known = points.filter((point) => point.every(Number.isFinite));
-  const d = known.length > 0 ? `M${known.map((point) => point.map(pixel).join(" ")).join("L")}` : "";
-  return svg("path", { class: kind, d });
-}
-
-const pixel = (value) => Math.round(value * 10) / 10;
-
-/** A filled band between [x, low] and [x, high]; where an end is unknown there is none. */
-function band(kind, rows) {
-  const known = rows.filter((row) => row.every(Number.isFinite));
-  if (known.length < 2) return svg("path", { class: kind });
-  const there = known.map(([x, , high]) => `${pixel(x)} ${pixel(high)}`);
-  const back = known.reverse().map(([x, low]) => `${pixel(x)} ${pixel(low)}`);
-  return svg("path", { class: kind, d: `M${[...there, ...back].join("L")}Z` });
-}
-
-function dot(kind, left, top, r) {
-  return svg("circle", { class: kind, cx: pixel(left), cy: pixel(top), r });
-}
-
-function diamond(left, top) {
-  const d = `M${pixel(left)} ${pixel(top - 7)}l7 7l-7 7l-7 -7z`;
-  return svg("path", { class: "rl-own", d });
-}
-
-/** Grid, ticks and title of a panel. */
-function frame({ box, x, y, xTicks, yTicks, title, xLabel }) {
-  const { left, right, top, bottom } = box;
-  let grid = "";
-  for (const [value] of yTicks) grid += `M${left} ${pixel(y.place(value))}H${right}`;
-  for (const [value] of xTicks) grid += `M${pixel(x.place(value))} ${top}V${bottom}`;
-  const parts = [
-    svg("path", { class: "rl-grid", d: grid }),
-    words(left, top - 7, title, "start", { class: "rl-panel-title" }),
-    ...yTicks.map(([value, text]) => words(left - 6, y.place(value) + 4, text, "end")),
-  ];
-  if (xLabel !== undefined) {
-    parts.push(...xTicks.map(([value, text]) => words(x.place(value), bottom + 16, text)));
-    parts.push(words((left + right) / 2, bottom + 34, xLabel));
-  }
-  return parts;
-}
-
-/** Widened a little, so that nothing stands on the edge. */
-function roomy([low, high], share = 0.07) {
-  const gap = share * (high - low) || 0.5;
-  return [low - gap, high + gap];
-}
-
-/** What is drawn outside of a box is cut off. */
-function clip(id, { left, right, top, bottom }) {
-  const box = { x: left - 8, y: top - 4, width: right - left + 16, height: bottom - top + 8 };
-  return svg("clipPath", { id }, svg("rect", box));
-}
-
-/**
- * Two layers of an <svg>: `under` is drawn anew when `key` changes, `over` each time.
- *
- * @param {SVGElement} chart
- */
-function layers(chart, key, width, height, drawUnder, drawOver) {
-  if (keys.get(chart) !== key) {
-    keys.set(chart, key);
-    chart.setAttribute("viewBox", `0 0 ${width} ${height}`);
-    chart.setAttribute("height", String(height));
-    chart.replaceChildren(svg("g", {}, ...drawUnder()), svg("g"));
-  }
-  chart.lastChild.replaceChildren(...drawOver());
-}
 
 /**
  * Gold score and reward-model score against exact KL. Through the chosen cell go two lines: where β
@@ -177,22 +91,27 @@ export function drawFrontier({ chart, width, sweep, cell, state, labels, number,
       return parts;
     });
 
-  /** Where the next stops of both sliders lie, unless they lie too near to be told apart. */
-  const neighbours = (panel, from) =>
+  /** The next stops of both sliders as [key, cell, left, top]. */
+  const neighbours = (panel) =>
     [
       ["beta", along("gamma", state.gamma)],
       ["gamma", along("beta", state.beta)],
-    ].flatMap(([key, row]) =>
-      [-1, 1].flatMap((step) => {
-        const next = row[row.findIndex((c) => c[key] === state[key]) + step];
-        if (next === undefined) return [];
-        const [left, top] = at(panel, next);
-        const mark = dot(`rl-next-${key}`, left, top, 4.5);
-        if (Math.abs(left - from[0]) < 34) return [mark];
-        const name = `${labels[`short_${key}`]} ${weight(next[key])}`;
-        return [mark, words(left, top - 9, name, "middle", { class: `rl-small-text rl-halo` })];
-      }),
-    );
+    ].flatMap(([key, row]) => {
+      const here = row.findIndex((c) => c[key] === state[key]);
+      const next = here < 0 ? [] : [row[here - 1], row[here + 1]];
+      return next.filter((c) => c !== undefined).map((c) => [key, c, ...at(panel, c)]);
+    });
+  /** Their names, unless a stop lies too near to the chosen one to be told apart. */
+  const namesOf = (panel, from) =>
+    neighbours(panel)
+      .filter(([, , left]) => Math.abs(left - from[0]) >= 34)
+      .map(([key, c, left, top]) => {
+        const text = `${labels[`short_${key}`]} ${weight(c[key])}`;
+        const below = top - panel.box.top < 14;
+        return words(left, below ? top + 18 : top - 9, text, "middle", {
+          class: "rl-small-text rl-halo",
+        });
+      });
 
   const over = () =>
     panels.map((panel) => {
@@ -214,18 +133,18 @@ export function drawFrontier({ chart, width, sweep, cell, state, labels, number,
           inside.append(dot("rl-seed", x.place(seed[0]), y.place(seed[1]), 2.5));
         }
         const [left, top] = at(panel, cell);
+        for (const [key, , x1, y1] of neighbours(panel)) inside.append(dot(`rl-next-${key}`, x1, y1, 4.5));
         const { low, high } = cell.value(name);
         if (Number.isFinite(low)) {
           inside.append(line("rl-whisker", [[left, y.place(low)], [left, y.place(high)]]));
         }
         inside.append(dot("rl-point", left, top, 6.5));
-        inside.append(...neighbours(panel, [left, top]));
       }
       for (const run of sweep.own) {
         const [left, top] = [x.place(sweep.valueOf(run, "kl")), y.place(sweep.valueOf(run, name))];
         inside.append(diamond(left, top));
       }
-      return inside;
+      return svg("g", {}, inside, ...(cell === undefined ? [] : namesOf(panel, at(panel, cell))));
     });
 
   layers(chart, `frontier ${width} ${sweep.own.length}`, width, height, under, over);
