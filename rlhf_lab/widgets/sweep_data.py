@@ -41,7 +41,7 @@ MEASURES = {
     "gradient_ratio": "ptx/gradient_ratio",
 }
 REQUIRED = ("policy", "seed", "beta", "gamma", "error", "gold", "rm_score", "kl", "loss")
-DIGITS = 4  # significant ones of an end value; a curve has one less
+DIGITS, CURVE_DIGITS = 5, 3  # significant ones of an end value, and of a point of a curve
 SAMPLE = ("kind", "prompt", "completion", "gold", "rm_score")
 KEY = ["policy", "seed", "beta", "gamma"]
 
@@ -85,7 +85,7 @@ def read_sweep(folder: str | Path) -> dict[str, Any]:
                 raise InputError(f"{folder}/curves.csv", own["step"].tolist(), allowed, fix)
             steps = own["step"].astype(int).tolist()
             entry["curves"] = [
-                [_rounded(x, DIGITS - 1) for x in own[column]] if column in own else None
+                [_rounded(x, CURVE_DIGITS) for x in own[column]] if column in own else None
                 for column in MEASURES.values()
             ]
         entry["values"] = [_rounded(row[name], DIGITS) for name in names]

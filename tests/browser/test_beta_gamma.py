@@ -100,8 +100,8 @@ def test_intervals_are_those_of_the_figures(render: Any) -> None:
     )
     for sample, ours in zip(samples, found[0], strict=True):
         expected = mean_interval(sample)
-        assert np.array(ours, dtype=float) == pytest.approx(expected, rel=2e-3, nan_ok=True)
-    assert found[1] == pytest.approx(stats.t.ppf(0.975, np.arange(1, 61)), rel=1e-3)
+        assert np.array(ours, dtype=float) == pytest.approx(expected, rel=1e-3, nan_ok=True)
+    assert found[1] == pytest.approx(stats.t.ppf(0.975, np.arange(1, 61)), rel=4e-4)
 
 
 @pytest.mark.parametrize("stops", [(0, 0), (1, 1), (2, 0)])
@@ -123,10 +123,11 @@ def test_tiles_are_means_over_seeds_and_changes_since_sft(explorer: Any, stops: 
         half = 0.6 * 10**-digits
         text, spread = value.split(" ± ")
         assert number(text) == pytest.approx(mean, abs=half)
-        assert number(spread) == pytest.approx(mean - low, abs=half, rel=1e-3)
+        rounding = 6.4e-4 * np.abs(ours).max()  # published to five digits; t is 12.7 for two seeds
+        assert number(spread) == pytest.approx(mean - low, abs=half + rounding)
         if name in ("gold", "rm_score", "loss", "suites"):
             moved = float((ours - before(name)).mean())
-            assert number(remark.split(" vs.")[0]) == pytest.approx(moved, abs=half)
+            assert number(remark.removeprefix("SFT ")) == pytest.approx(moved, abs=half)
 
 
 def test_the_sentence_follows_the_numbers(render: Any) -> None:
@@ -327,7 +328,7 @@ def test_by_mouse(explorer: Any) -> None:
 def test_the_map_shows_the_chosen_measure(explorer: Any) -> None:
     page = explorer().page
     page.get_by_role("combobox", name=LABELS["map"]).select_option(label=LABELS["m_loss"])
-    texts = page.locator(".rl-area-map svg g").first.locator("text").all_inner_texts()
+    texts = page.locator(".rl-area-map svg g").first.locator("text").all_text_contents()
     shown = [text.rstrip("★") for text in texts][-6:]
     pairs = [(beta, gamma) for beta in (0.0, 0.02, 0.3) for gamma in (0.0, 1.0)]
     assert [number(text) for text in shown] == pytest.approx(
@@ -342,7 +343,7 @@ def test_the_map_shows_the_chosen_measure(explorer: Any) -> None:
     marked = page.locator(".rl-area-map text", has_text="★")
     assert marked.count() == 1
     best = max(pairs, key=lambda pair: cell(*pair, "gold").mean())
-    assert number(marked.inner_text().rstrip("★")) == pytest.approx(
+    assert number(marked.text_content().rstrip("★")) == pytest.approx(
         cell(*best, "gold").mean(), abs=0.051
     )
 

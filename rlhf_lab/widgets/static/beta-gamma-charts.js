@@ -172,7 +172,8 @@ function rangeAlong(sweep, name) {
  * Small panels, one for each measure, all cells in grey and the chosen one in colour. What was only
  * measured at the end is a line from SFT to there.
  */
-export function drawSteps({ chart, width, sweep, cell, data, measures, labels, number, shown, id }) {
+export function drawSteps(options) {
+  const { chart, width, sweep, cell, data, measures, labels, tickText, id } = options;
   const { steps } = data;
   const columns = width < 420 ? 2 : 3;
   const gap = 8;
@@ -185,7 +186,7 @@ export function drawSteps({ chart, width, sweep, cell, data, measures, labels, n
     const top = 22 + row * rowHeight;
     const box = {
       left: column * each + 38,
-      right: (column + 1) * each - gap - 6,
+      right: (column + 1) * each - gap - 9,
       top,
       bottom: top + panelHeight,
     };
@@ -218,7 +219,7 @@ export function drawSteps({ chart, width, sweep, cell, data, measures, labels, n
         x,
         y,
         xTicks: [[0, "0"], [steps.at(-1), String(steps.at(-1))]],
-        yTicks: isRoot ? rootTicks(y, range[1], 20) : evenTicks(range, 4, shown(name)),
+        yTicks: isRoot ? rootTicks(y, range[1], 20) : evenTicks(range, 4, tickText(name)),
         title: labels[`m_${name}`],
         xLabel: isLast ? labels.axis_step : undefined,
       });
@@ -240,7 +241,7 @@ export function drawSteps({ chart, width, sweep, cell, data, measures, labels, n
       if (points.length === 0) {
         const reason = name === "gradient_ratio" ? labels.no_ptx : labels.not_known;
         return words((box.left + box.right) / 2, (box.top + box.bottom) / 2, reason, "middle", {
-          class: "rl-small-text",
+          class: "rl-small-text rl-halo",
         });
       }
       const isWhole = cell.curve(name) !== null;

@@ -115,6 +115,7 @@ export function render({ root, data, labels, language, onChange }) {
   });
   const chart = svg("svg", { class: "rl-chart rl-pick", role: "img" });
   const note = html("p", { class: "rl-small" });
+  const hint = html("p", { class: "rl-small" }, labels.map_hint);
   const map = svg("svg", { class: "rl-chart rl-pick", role: "img" });
   const colourings = [...MEASURES, ...sweep.suites];
   const colouring = select({
@@ -154,7 +155,7 @@ export function render({ root, data, labels, language, onChange }) {
       ),
       html("div", { class: "rl-area-sentence" }, sentence),
       html("div", { class: "rl-area-view" }, views.row, chart, answers.box, note),
-      html("div", { class: "rl-area-map" }, colouring.row, map, html("p", { class: "rl-small" }, labels.map_hint)),
+      html("div", { class: "rl-area-map" }, colouring.row, map, hint),
     ),
     ...(training === null ? [] : [training.box]),
     files(data.links ?? {}, labels),
@@ -175,15 +176,16 @@ export function render({ root, data, labels, language, onChange }) {
   const widths = { chart: chart.clientWidth, map: map.clientWidth };
   const drawChart = () => {
     if (widths.chart === 0) return; // not in sight: watchWidth tells when it is
-    const shown = tickText;
-    const options = { shown, chart, width: widths.chart, sweep, cell: chosen(), state, data, labels, number, weight, id };
+    const options = { chart, width: widths.chart, sweep, cell: chosen(), labels, number, id };
     pick = null;
-    if (state.view === "frontier") pick = drawFrontier(options);
-    else if (state.view === "steps") drawSteps({ ...options, measures: MEASURES });
+    if (state.view === "frontier") pick = drawFrontier({ ...options, state, weight });
+    else if (state.view === "steps") drawSteps({ ...options, data, measures: MEASURES, tickText });
     else if (state.view === "tax") drawTax({ ...options, nameOf, base: baseMean });
     chart.classList.toggle("rl-pick", pick !== null);
   };
-  const tickText = (name) => (isShare(name) ? (v, digits) => number(100 * v, Math.max(digits - 2, 0)) : number);
+  /** Writes the ticks of a measure: shares in percent. */
+  const tickText = (name) =>
+    isShare(name) ? (value, digits) => number(100 * value, Math.max(digits - 2, 0)) : number;
   const baseMean = (name) => {
     const at = data.values.indexOf(name);
     return data.base.reduce((sum, { values }) => sum + values[at], 0) / data.base.length;
@@ -314,12 +316,17 @@ export function render({ root, data, labels, language, onChange }) {
 
 /** A number with its name above and a remark below. */
 function tile(name) {
-  const value = html("dd", { class: "rl-tile-value" });
+  const mean = html("b");
+  const spread = html("span");
+  const value = html("dd", { class: "rl-tile-value" }, mean, spread);
   const remark = html("dd", { class: "rl-tile-remark" });
   return {
     box: html("div", {}, html("dt", {}, name), value, remark),
+    /** @param {string} text a mean, perhaps followed by ± and its half-width */
     show(text, more) {
-      value.textContent = text;
+      const end = text.includes(" ±") ? text.indexOf(" ±") : text.length;
+      mean.textContent = text.slice(0, end);
+      spread.textContent = text.slice(end);
       remark.textContent = more;
     },
   };
@@ -393,7 +400,8 @@ function trainingBox(labels, number, weight, change, stateOf) {
     ["beta", "gamma"].map((name) => {
       const id = uniqueId();
       const input = html("input", { id, type: "number", min: 0, step: "any", required: "" });
-      const row = html("span", { class: "rl-weight" }, html("label", { for: id }, labels[`short_${name}`]), input);
+      const label = html("label", { for: id }, labels[`short_${name}`]);
+      const row = html("span", { class: "rl-weight" }, label, input);
       return [name, { input, row }];
     }),
   );
