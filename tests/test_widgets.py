@@ -37,8 +37,9 @@ def test_a_drawing_needs_neither_jupyter_nor_torch() -> None:
     assert done.stdout.strip() == "set()"
 
 
-def test_a_bundle_has_each_module_once_and_imports_nothing() -> None:
-    text = files.bundle("ppo-clip.js", "notebook.js")
+@pytest.mark.parametrize("name", files.DRAWINGS)
+def test_a_bundle_has_each_module_once_and_imports_nothing(name: str) -> None:
+    text = files.bundle(f"{name}.js", "notebook.js")
     assert text.count("export function slider(") == 1
     assert not re.search(r"^import\b", text, re.MULTILINE)
     assert text.index("export function slider(") < text.index("export function render(")
@@ -145,7 +146,7 @@ def test_the_palette_is_that_of_the_figures() -> None:
     assert not re.search(r"#[0-9a-fA-F]{3,8}\b|rgb\(", styles)  # no colour of its own
     used = set(re.findall(r"var\((--rl-[\w-]+)\)", styles))
     known = set(re.findall(r"(--rl-[\w-]+):", light + styles))
-    assert used - known == {"--rl-share"}  # set by token-inspector.js
+    assert used - known == {"--rl-at", "--rl-share"}  # set by the drawings
 
 
 def test_the_still_drawing_has_the_numbers_of_the_equation() -> None:
