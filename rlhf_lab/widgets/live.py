@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import atexit
 import dataclasses
+import math
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -156,6 +157,9 @@ class BetaGammaExplorer(Explorer):
         """
         if self._process is not None:
             raise InputError("train", (beta, gamma), "one point at a time", "wait, or cancel()")
+        for name, value in (("beta", beta), ("gamma", gamma)):
+            if not 0 <= value < math.inf:
+                raise InputError(name, value, "a number of at least 0", "choose another weight")
         config = dataclasses.replace(self._config, betas=(beta,), gammas=(gamma,))
         self._process = SweepProcess(config, self._work)
         atexit.register(self._process.stop)

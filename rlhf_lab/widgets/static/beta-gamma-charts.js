@@ -339,7 +339,7 @@ export function drawMap({ chart, width, sweep, state, measure, labels, write, we
       const share = Number.isFinite(mean) ? Math.abs(mean - middle) / reach : 0;
       rect.style.setProperty("--rl-share", `${(45 * Math.sqrt(share)).toFixed(1)}%`);
       const text = Number.isFinite(mean) ? write(measure, mean) : "–";
-      const mark = isBest(cell) ? "★" : cell.isOwn ? "◆" : "";
+      const mark = (isBest(cell) ? "★" : "") + (cell.isOwn ? "◆" : "");
       parts.push(rect);
       parts.push(words(box.x + size.width / 2, box.y + size.height / 2 + 4, `${text}${mark}`));
     }
