@@ -18,16 +18,18 @@ export function rootScale([low, high], [start, end]) {
   return { place: (value) => inner.place(root(value)), value: (pixel) => inner.value(pixel) ** 2 };
 }
 
-/** Values 1, 2, 5 times powers of ten up to `high`, and 0, at least `gap` pixels apart. */
+/** 0 and values 1, 2, 5 times powers of ten up to `high`, at least `gap` pixels apart. */
 export function rootTicks(scale, high, gap) {
   const power = Math.floor(Math.log10(high));
   const all = [power, power - 1, power - 2].flatMap((p) => [5, 2, 1].map((m) => m * 10 ** p));
-  const kept = [];
-  for (const value of [...all.filter((value) => value <= high * (1 + 1e-9)), 0]) {
+  const kept = [0];
+  for (const value of all.filter((value) => value <= high * (1 + 1e-9))) {
     const isFar = (other) => Math.abs(scale.place(other) - scale.place(value)) >= gap;
     if (kept.every(isFar)) kept.push(value);
   }
-  return kept.reverse().map((value) => [value, Number(value.toPrecision(1)).toString()]);
+  return kept
+    .sort((one, two) => one - two)
+    .map((value) => [value, Number(value.toPrecision(1)).toString()]);
 }
 
 /** Ticks of a linear scale as [value, text]. */
