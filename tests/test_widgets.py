@@ -37,8 +37,9 @@ def test_a_drawing_needs_neither_jupyter_nor_torch() -> None:
     assert done.stdout.strip() == "set()"
 
 
-def test_a_bundle_has_each_module_once_and_imports_nothing() -> None:
-    text = files.bundle("ppo-clip.js", "notebook.js")
+@pytest.mark.parametrize("name", files.DRAWINGS)
+def test_a_bundle_has_each_module_once_and_imports_nothing(name: str) -> None:
+    text = files.bundle(f"{name}.js", "notebook.js")
     assert text.count("export function slider(") == 1
     assert not re.search(r"^import\b", text, re.MULTILINE)
     assert text.index("export function slider(") < text.index("export function render(")
@@ -87,6 +88,37 @@ def test_labels_of_the_drawings_of_published_data() -> None:
     assert used | by_name == catalogue.keys() - page
 
 
+def test_labels_of_the_beta_gamma_explorer() -> None:
+    catalogue = files.labels("beta-gamma")
+    parts = ("beta-gamma.js", "beta-gamma-charts.js", "kit.js")
+    source = "".join((files.STATIC / name).read_text(encoding="utf-8") for name in parts)
+    used = set(re.findall(r"labels\.(\w+)", source))
+    measures = re.search(r"const MEASURES = \[([^\]]*)\]", source)[1]
+    views = re.search(r"const VIEWS = \[([^\]]*)\]", source)[1]
+    names = {"measure": re.findall(r'"(\w+)"', measures), "view": re.findall(r'"(\w+)"', views)}
+    by_name = {f"{kind}_{name}" for name in names["measure"] for kind in ("m", "t", "u")}
+    by_name |= {f"{kind}_{name}" for name in names["view"] for kind in ("view", "note")}
+    by_name |= {f"chart_{name}" for name in names["view"] if name != "answers"}
+    by_name |= set(re.findall(r'"(finding_\w+)"', source))
+    by_name |= {f"train_{name}" for name in
+                ("idle", "running", "preparing", "done", "cancelled", "failed")}  # fmt: skip
+    by_name |= {f"stage_{name}" for name in ("start", "sft", "rm", "ppo", "evaluation")}
+    by_name |= {"beta", "gamma", "short_beta", "short_gamma"}
+    by_name |= {f"file_{name}" for name in ("manifest", "runs", "curves")}
+    page = {"title", "alt", "still"}
+    assert used | by_name == catalogue.keys() - page
+
+
+def test_labels_of_the_over_optimisation_explorer() -> None:
+    catalogue = files.labels("over-optimisation")
+    source = (files.STATIC / "over-optimisation.js").read_text(encoding="utf-8")
+    used = set(re.findall(r"labels\.(\w+)", source))
+    used |= set(re.findall(r'"(finding_\w+)"', source))
+    used |= {f"form_{name}" for name in ("rl", "bon")} | {"m_rm_score", "m_gold"}
+    used |= {f"read_{name}" for name in ("rm_score", "gold", "peak")}
+    assert used == catalogue.keys() - {"title", "alt", "still"}
+
+
 def test_unknown_languages_and_drawings_are_refused() -> None:
     with pytest.raises(InputError) as caught:
         files.labels("ppo-clip", "tlh")
@@ -114,7 +146,7 @@ def test_the_palette_is_that_of_the_figures() -> None:
     assert not re.search(r"#[0-9a-fA-F]{3,8}\b|rgb\(", styles)  # no colour of its own
     used = set(re.findall(r"var\((--rl-[\w-]+)\)", styles))
     known = set(re.findall(r"(--rl-[\w-]+):", light + styles))
-    assert used - known == {"--rl-share"}  # set by token-inspector.js
+    assert used - known == {"--rl-at", "--rl-share"}  # set by the drawings
 
 
 def test_the_still_drawing_has_the_numbers_of_the_equation() -> None:

@@ -14,11 +14,13 @@ from rlhf_lab.figures import THEMES, Theme
 from rlhf_lab.files import atomic_write
 
 STATIC = Path(__file__).parent / "static"
-DRAWINGS = ("ppo-clip", "ranking", "token-inspector")
+DRAWINGS = ("ppo-clip", "beta-gamma", "over-optimisation", "ranking", "token-inspector")
 ON_PAGES = ("model-answers",)  # drawings without a host in notebooks, where Python runs models
 RUNTIME = "language-model"  # folder of the modules that run models
+# What drawings import.
+PARTS = ("kit.js", "panels.js", "stops.js", "sweep-data.js", "beta-gamma-charts.js")
 # What a page may ask for.
-MODULES = ("kit.js", "element.js", *(f"{name}.js" for name in (*DRAWINGS, *ON_PAGES)))
+MODULES = ("element.js", *PARTS, *(f"{name}.js" for name in (*DRAWINGS, *ON_PAGES)))
 
 # Where a page says that it is dark: the book, JupyterLab, Colab.
 DARK = ('[data-theme="dark"]', '[data-jp-theme-light="false"]', '[theme="dark"]')

@@ -191,6 +191,8 @@ class TestExplorerData:
             ("ppo-clip", {"data": "ranking.json"}),
             ("ranking", {"data": "absent.json"}),
             ("token-inspector", {"data": "ranking.json"}),
+            ("beta-gamma", {}),
+            ("beta-gamma", {"data": "absent"}),
         ],
     )
     def test_what_does_not_fit_is_refused(
@@ -199,6 +201,14 @@ class TestExplorerData:
         (tmp_path / "ranking.json").write_text('{"format": "rlhf_lab.ranking/1"}')
         with pytest.raises(ValueError, match="fix: "):
             self.data(extension, tmp_path, name, **options)
+
+    def test_a_sweep_is_read_from_its_folder(self, extension: Any) -> None:
+        folder = Path(__file__).parent / "fixture/book"
+        found, noted = self.data(extension, folder, "beta-gamma", data="results/sweep")
+        assert len(found["runs"]) == 12
+        assert found["state"]["view"] == "frontier"
+        tables = ("runs.csv", "curves.csv", "samples.json", "manifest.json")
+        assert noted == [f"results/sweep/{table}" for table in tables]
 
     def test_every_published_module_has_its_drawing(self, extension: Any) -> None:
         assert tuple(extension("explorer").DRAWINGS) == files.DRAWINGS

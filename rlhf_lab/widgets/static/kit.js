@@ -106,6 +106,52 @@ export function button(text, onPress, attributes = {}) {
 }
 
 /**
+ * A labelled native choice; `show` sets it.
+ *
+ * @param {object} options
+ * @param {string} options.label
+ * @param {string[]} options.texts one for each choice
+ * @param {(index: number) => void} options.onInput
+ */
+export function select({ label, texts, onInput }) {
+  const id = uniqueId();
+  const node = html("select", { id }, ...texts.map((text, i) => html("option", { value: i }, text)));
+  node.addEventListener("change", () => onInput(Number(node.value)));
+  return {
+    row: html("div", { class: "rl-select" }, html("label", { for: id }, label), node),
+    /** @param {number} index */
+    show(index) {
+      node.value = String(index);
+    },
+  };
+}
+
+/**
+ * Native radio buttons; `show` sets them.
+ *
+ * @param {object} options
+ * @param {string} options.legend
+ * @param {string[]} options.values
+ * @param {string[]} options.texts one for each value
+ * @param {(value: string) => void} options.onInput
+ */
+export function radios({ legend, values, texts, onInput }) {
+  const group = uniqueId();
+  const inputs = values.map((value) => html("input", { type: "radio", name: group, value }));
+  const choices = inputs.map((input, i) => {
+    input.addEventListener("change", () => onInput(values[i]));
+    return html("label", { class: "rl-choice" }, input, texts[i]);
+  });
+  return {
+    row: html("fieldset", { class: "rl-choices" }, html("legend", {}, legend), ...choices),
+    /** @param {string} value */
+    show(value) {
+      for (const input of inputs) input.checked = input.value === value;
+    },
+  };
+}
+
+/**
  * A table that is filled when a reader opens it, and while it is open.
  *
  * @param {object} options
@@ -161,4 +207,15 @@ export function linear([low, high], [start, end]) {
     place: (/** @type {number} */ value) => start + (value - low) * perUnit,
     value: (/** @type {number} */ pixel) => low + (pixel - start) / perUnit,
   };
+}
+
+/** Multiples of 1, 2 or 5 times a power of ten inside [low, high]. */
+export function ticks(low, high, most) {
+  const rough = (high - low) / most;
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const step = [1, 2, 5, 10].map((m) => m * power).find((m) => m >= rough * (1 - 1e-9));
+  const first = Math.ceil(low / step - 1e-9);
+  const count = Math.floor(high / step + 1e-9) - first + 1;
+  const digits = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
+  return { digits, at: Array.from({ length: count }, (_, i) => (first + i) * step) };
 }

@@ -6,7 +6,18 @@
  * the two parts of the reward, ρ_t = −β·(log π − log π_ref) + [t = T]·r.
  */
 
-import { fill, html, linear, numberFormat, svg, tableOnDemand, uniqueId, watchWidth } from "./kit.js";
+import {
+  fill,
+  html,
+  linear,
+  numberFormat,
+  radios,
+  select,
+  svg,
+  tableOnDemand,
+  ticks,
+  watchWidth,
+} from "./kit.js";
 
 /**
  * @typedef {object} State
@@ -288,36 +299,20 @@ function drawScale(scale, range, write) {
 
 /** A native choice between the rollouts. */
 function rolloutChoice(rollouts, labels, number, onInput) {
-  const id = uniqueId();
-  const options = rollouts.map(({ prompt, score }, i) => {
-    const values = { number: String(i + 1), prompt: prompt.trim(), score: number(score, 2) };
-    return html("option", { value: i }, fill(labels.rollout_option, values));
-  });
-  const select = html("select", { id }, ...options);
-  select.addEventListener("change", () => onInput(Number(select.value)));
-  return {
-    row: html("div", { class: "rl-select" }, html("label", { for: id }, labels.choose_rollout), select),
-    show(rollout) {
-      select.value = String(rollout);
-    },
-  };
+  const texts = rollouts.map(({ prompt, score }, i) =>
+    fill(labels.rollout_option, {
+      number: String(i + 1),
+      prompt: prompt.trim(),
+      score: number(score, 2),
+    }),
+  );
+  return select({ label: labels.choose_rollout, texts, onInput });
 }
 
 /** Native radio buttons, one for each quantity. */
 function quantityChoice(quantities, labels, onInput) {
-  const group = uniqueId();
-  const inputs = quantities.map((value) => html("input", { type: "radio", name: group, value }));
-  const options = inputs.map((input, i) => {
-    input.addEventListener("change", () => onInput(quantities[i]));
-    return html("label", { class: "rl-choice" }, input, labels[quantities[i]]);
-  });
-  const legend = html("legend", {}, labels.choose_quantity);
-  return {
-    row: html("fieldset", { class: "rl-choices" }, legend, ...options),
-    show(quantity) {
-      for (const input of inputs) input.checked = input.value === quantity;
-    },
-  };
+  const texts = quantities.map((name) => labels[name]);
+  return radios({ legend: labels.choose_quantity, values: quantities, texts, onInput });
 }
 
 /**
@@ -460,17 +455,6 @@ function formulaOf(found, t, beta, write) {
     html("br"),
     numbers,
   ];
-}
-
-/** Multiples of 1, 2 or 5 times a power of ten inside [low, high]. */
-function ticks(low, high, most) {
-  const rough = (high - low) / most;
-  const power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 5, 10].map((m) => m * power).find((m) => m >= rough * (1 - 1e-9));
-  const first = Math.ceil(low / step - 1e-9);
-  const count = Math.floor(high / step + 1e-9) - first + 1;
-  const digits = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
-  return { digits, at: Array.from({ length: count }, (_, i) => (first + i) * step) };
 }
 
 /** Redraws the chart, `width` pixels wide. Returns the horizontal scale, in positions from 1. */
