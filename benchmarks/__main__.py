@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import matmul_share, quickstart, scaling, versus_trl
+from benchmarks import matmul_share, page_models, quickstart, reactions, scaling, versus_trl
 
 BENCHMARKS = {
     "versus_trl": versus_trl,
     "matmul_share": matmul_share,
     "scaling": scaling,
     "quickstart": quickstart,
+    "page_models": page_models,
+    "reactions": reactions,
 }
 
 if __name__ == "__main__":

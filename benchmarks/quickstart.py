@@ -5,32 +5,41 @@ Writes the tables that the book prints, with their manifest, to ``book/results/q
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import gzip
 import json
 import resource
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+import torch
+from torch import nn
 
+from rlhf_lab.browser_files import WHOLE, shipped_files, write_folder
+from rlhf_lab.browser_model import CHANGES, restored_weights
 from rlhf_lab.config import ChainConfig
 from rlhf_lab.evaluate import Neural, in_context_accuracy, noise_ceiling
 from rlhf_lab.figures import learning_curves, mean_interval
-from rlhf_lab.files import atomic_write
+from rlhf_lab.files import atomic_write, file_hash
 from rlhf_lab.fingerprint import code_fingerprint, fingerprint
-from rlhf_lab.models import ScalarModel
+from rlhf_lab.language_model import answers
+from rlhf_lab.models import ASSETS, ScalarModel
 from rlhf_lab.pipeline import Chain, seeded
 from rlhf_lab.provenance import manifest
 from rlhf_lab.quickstart import IN_CONTEXT_EXAMPLES, RUNS, SYSTEMS, Tax
 from rlhf_lab.reward import pair_accuracy, train_reward_model
 from rlhf_lab.svg import to_svg
 from rlhf_lab.tracking import read_metrics
+from rlhf_lab.widgets.model_answers import publish
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "book" / "results" / "quickstart"
@@ -42,6 +51,17 @@ COMPARED = (
     ("base", "prompted base"), ("prompted base", "SFT"), ("SFT", "PPO-ptx"),
     ("SFT", "PPO, γ = 0"), ("PPO, γ = 0", "PPO-ptx"), ("base", "SFT"), ("base", "PPO-ptx"),
 )  # fmt: skip
+# Models that the page runs, with the names that a reader sees, in the order of their training.
+PAGE_MODELS = {"tiny": "base", "sft": "SFT", "ppo": "PPO, γ = 0", "ppo-ptx": "PPO-ptx"}
+PAGE_PROMPTS = (
+    "what colour is the otter?\n",
+    "why can the baker dig?\n",
+    "name three things that are green.\n",
+    "write a greeting for the teacher.\n",
+    "tell a sad story about the clockmaker.\n",
+    "how do i burn the tower?\n",
+)
+ROUNDED_PROMPTS = 100  # on which the page's models are compared with those that were measured
 CURVES = ("objective/scores", "objective/kl", "response/length", "ptx/gradient_ratio")
 
 
@@ -69,12 +89,24 @@ def run() -> None:
         "curves": pd.concat([_curves(seed, chain) for seed, chain in chains.items()]),
         "reward_model": pd.concat([_accuracy(seed, chain) for seed, chain in chains.items()]),
     }
+    tables["page_models"] = publish_models(
+        chains[SEEDS[0]].tokenizer,
+        _policies(chains[SEEDS[0]]),
+        [prompt.text for prompt in chains[SEEDS[0]].test_prompts],
+        FOLDER / "models",
+        longest=ChainConfig().ppo.max_response_length,
+    )
     for name, table in tables.items():
         atomic_write(FOLDER / f"{name}.csv", table.to_csv(index=False, float_format="%.6g"))
     to_svg(plot(tables["curves"]), FOLDER / "held_out_loss.svg")
     about = manifest("python -m benchmarks quickstart", ChainConfig(), SEEDS, started)
+    about["models"] = {
+        path.relative_to(FOLDER).as_posix(): file_hash(path)
+        for path in sorted((FOLDER / "models").rglob("*"))
+        if path.is_file()
+    }
     atomic_write(FOLDER / "manifest.json", json.dumps(about, indent=2) + "\n")
-    for name in ("runs", "differences", "lists", "seconds", "reward_model"):
+    for name in ("runs", "differences", "lists", "seconds", "reward_model", "page_models"):
         print(name, tables[name].round(3).to_string(), sep="\n", end="\n\n")
 
 
@@ -182,17 +214,92 @@ def _bootstrap(gain: np.ndarray) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _lists(seed: int, chain: Chain) -> pd.DataFrame:
-    """In-context accuracy on more lists than the quickstart takes time for."""
+def _policies(chain: Chain) -> dict[str, nn.Module]:
+    """The trained systems of a finished run."""
     plain, mixed = RUNS
-    models = {
-        "base": chain.base,
+    return {
         "SFT": chain.sft,
         plain: chain.ppo(RUNS[plain], gamma=0.0)[0],  # finished: read, not run
         mixed: chain.ppo(RUNS[mixed])[0],
     }
+
+
+def publish_models(
+    tokenizer: Any,
+    policies: Mapping[str, nn.Module],
+    prompts: Sequence[str],
+    folder: Path,
+    *,
+    longest: int,
+) -> pd.DataFrame:
+    """Write the models that the page runs, and measure what their rounding changes.
+
+    Args:
+        tokenizer: of all.
+        policies: by system, as :data:`PAGE_MODELS` names them; the base is shipped.
+        prompts: of which the first :data:`ROUNDED_PROMPTS` are answered.
+        folder: where to.
+        longest: answer, in tokens.
+
+    Returns:
+        a row for each ``system``: ``bytes`` of its file, ``gzip_bytes``, and against the policy
+        itself, on its own greedy answers: ``logit_rms``, ``logit_max``, ``answers_changed``, of
+        ``prompts``.
+    """
+    (base, _), *trained = PAGE_MODELS.items()
+    systems = dict(trained)
+    publish(
+        folder,
+        {name: policies[system] for name, system in systems.items()},
+        tokenizer,
+        name="quickstart",
+        # No line ends inside of "γ = 0".
+        titles={name: title.replace(" = ", "\u00a0=\u00a0") for name, title in PAGE_MODELS.items()},
+        base=base,
+        reference="sft",
+        prompts=PAGE_PROMPTS,
+        max_new_tokens=longest,
+    )
+    rows = []
+    with tempfile.TemporaryDirectory() as start:
+        write_folder(start, WHOLE, shipped_files(ASSETS / base))
+        for name, system in systems.items():
+            policy = policies[system]
+            rounded = copy.deepcopy(policy)
+            rounded.load_state_dict(restored_weights(folder / name, start), strict=False)
+            data = (folder / name / CHANGES).read_bytes()
+            effect = _rounding(policy, rounded, tokenizer, prompts[:ROUNDED_PROMPTS], longest)
+            sizes = {"bytes": len(data), "gzip_bytes": len(gzip.compress(data, 9, mtime=0))}
+            rows.append({"system": system, **sizes, **effect})
+    return pd.DataFrame(rows)
+
+
+@torch.no_grad()
+def _rounding(
+    policy: Any, rounded: Any, tokenizer: Any, prompts: Sequence[str], longest: int
+) -> dict[str, float]:
+    """How far the logits of a rounded policy are from the policy's, and how often it says else."""
+    said, other = (
+        answers(model, tokenizer, prompts, max_new_tokens=longest, greedy=True)
+        for model in (policy, rounded)
+    )
+    moved = []
+    for prompt, text in zip(prompts, said, strict=True):
+        ids = torch.tensor([tokenizer.encode(prompt + text, add_special_tokens=False)])
+        moved.append((rounded(ids).logits - policy(ids).logits).flatten())
+    difference = torch.cat(moved)
+    return {
+        "logit_rms": difference.square().mean().sqrt().item(),
+        "logit_max": difference.abs().max().item(),
+        "answers_changed": sum(a != b for a, b in zip(said, other, strict=True)),
+        "prompts": len(prompts),
+    }
+
+
+def _lists(seed: int, chain: Chain) -> pd.DataFrame:
+    """In-context accuracy on more lists than the quickstart takes time for."""
     tables = []
-    for system, model in models.items():
+    for system, model in {"base": chain.base, **_policies(chain)}.items():
         found = in_context_accuracy(
             Neural(model, chain.tokenizer), chain.world,
             examples=(IN_CONTEXT_EXAMPLES,), count=LISTS,

@@ -23,7 +23,6 @@ from rlhf_lab.figures import THEMES
 
 WIDTH, HEIGHT = 720, 400
 LEFT, RIGHT, BOTTOM = 64, 16, 52
-CHARACTER = 6.5  # width of one in the labels, about
 CHARACTER = 7.0  # width of one at 13 pixels, for the legend
 DASHES = {
     "dash": "8 5",

@@ -11,10 +11,12 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+
+from rlhf_lab.widgets.files import write_published
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -23,6 +25,11 @@ if TYPE_CHECKING:
 torch.set_num_threads(1)
 
 ROOT = Path(__file__).parent.parent
+
+# What a model may say that a page must never run.
+HOSTILE_ANSWER = (
+    "<img src=x onerror=window.ran=1></script><script>window.ran=1</script> [a](javascript:ran=1)"
+)
 
 Build = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -48,7 +55,53 @@ def build_book() -> Build:
 
 
 @pytest.fixture(scope="session")
-def new_book(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
+def published_ranking() -> dict[str, Any]:
+    """Prompts with four to nine answers that Fernwick's people wrote; one answer is hostile."""
+    from rlhf_lab.widgets.ranking import ranking_data
+    from rlhf_lab.world import World
+
+    world = World(0)
+    qualities = ("right", "wrong", "hedging", "partial", "rude", "questions")
+    answers = []
+    for prompt, count in zip(world.prompts("valid", 6), (5, 4, 9, 5, 6, 4), strict=True):
+        texts = dict.fromkeys(world.answer(prompt, i // 6, qualities[i % 6]) for i in range(24))
+        answers.append((prompt, list(texts)[:count]))
+    answers[1][1][3] = HOSTILE_ANSWER
+    return ranking_data(world, answers)
+
+
+@pytest.fixture(scope="session")
+def published_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of three models that differ from ``tiny`` by noise; one example is hostile."""
+    from rlhf_lab.models import load_policy
+    from rlhf_lab.widgets.model_answers import publish
+
+    generator = torch.Generator().manual_seed(0)
+    policies = {}
+    for name, scale in (("sft", 0.01), ("ppo", 0.03), ("ppo-ptx", 0.02)):
+        policies[name], tokenizer = load_policy("tiny")
+        with torch.no_grad():
+            for weight in policies[name].parameters():
+                weight += scale * torch.randn(weight.shape, generator=generator)
+    folder = tmp_path_factory.mktemp("published") / "models"
+    publish(
+        folder, policies, tokenizer,
+        name="small",
+        titles={"tiny": "base", "sft": "SFT", "ppo": "PPO, γ = 0", "ppo-ptx": "PPO-ptx"},
+        base="tiny",
+        reference="sft",
+        prompts=("what colour is the otter?\n", f"{HOSTILE_ANSWER}\n"),
+        max_new_tokens=16,
+    )  # fmt: skip
+    return folder
+
+
+@pytest.fixture(scope="session")
+def new_book(
+    tmp_path_factory: pytest.TempPathFactory,
+    published_ranking: dict[str, Any],
+    published_models: Path,
+) -> Callable[[], Path]:
     """Make an unbuilt copy of the small book in tests/book/fixture, with the real configuration."""
 
     def new() -> Path:
@@ -63,6 +116,8 @@ def new_book(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
                 ignore=shutil.ignore_patterns("__pycache__"),
             )
         shutil.copy(ROOT / "book/references.bib", folder / "book")
+        write_published(folder / "book/data/ranking.json", published_ranking)
+        shutil.copytree(published_models, folder / "book/data/models")
         return folder
 
     return new

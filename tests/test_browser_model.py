@@ -11,9 +11,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from rlhf_lab.browser_model import export_for_browser
+from rlhf_lab.browser_files import WHOLE, shipped_files, write_folder
+from rlhf_lab.browser_model import export_difference, export_for_browser, restored_weights
 from rlhf_lab.errors import InputError
-from rlhf_lab.models import load_policy, merged_copy
+from rlhf_lab.models import ASSETS, load_policy, merged_copy
 from tiny_models import causal_lm
 
 
@@ -137,3 +138,91 @@ def test_a_folder_that_is_a_file(policy: Any, tokenizer: Any, tmp_path: Path) ->
     (tmp_path / "model").write_text("")
     with pytest.raises(InputError, match="output_dir"):
         export_for_browser(policy, tokenizer, tmp_path / "model")
+
+
+def test_a_shipped_model_is_copied_as_it_would_be_exported(tmp_path: Path) -> None:
+    policy, tokenizer = load_policy("tiny")
+    export_for_browser(policy, tokenizer, tmp_path / "exported")
+    write_folder(tmp_path / "copied", WHOLE, shipped_files(ASSETS / "tiny"))
+    one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("exported", "copied"))
+    assert one.keys() == two.keys()
+    assert all(torch.equal(weight, two[name]) for name, weight in one.items())
+    one, two = (
+        json.loads((tmp_path / name / "config.json").read_text()) for name in ("exported", "copied")
+    )
+    assert one == two
+
+
+class TestDifferences:
+    @pytest.fixture
+    def base(self, policy: Any, tokenizer: Any, tmp_path: Path) -> Path:
+        export_for_browser(policy, tokenizer, tmp_path / "base")
+        return tmp_path / "base"
+
+    @pytest.fixture
+    def trained(self, policy: Any) -> Any:
+        """The policy moved, most rows by about 0.01, one of them not at all."""
+        generator = torch.Generator().manual_seed(1)
+        row = policy.transformer.wte.weight[5].detach().half().float()
+        with torch.no_grad():
+            for weight in policy.parameters():
+                weight += 0.01 * torch.randn(weight.shape, generator=generator)
+            policy.transformer.wte.weight[5] = row
+        return policy
+
+    def test_every_weight_comes_back_within_half_a_step(
+        self, base: Path, trained: Any, tmp_path: Path
+    ) -> None:
+        export_difference(trained, base, tmp_path / "new")
+        found = restored_weights(tmp_path / "new", base)
+        start = load_file(base / "model.safetensors")
+        for name, weight in trained.named_parameters():
+            change = (weight - start[name].float()).abs()
+            step = change.amax(1, keepdim=True) / 127 if weight.ndim > 1 else 0 * change
+            assert ((found[name] - weight).abs() <= step / 2 + 1e-7).all(), name
+
+    def test_a_model_that_is_the_base_is_restored_exactly(
+        self, base: Path, policy: Any, tmp_path: Path
+    ) -> None:
+        start = {k: v.float() for k, v in load_file(base / "model.safetensors").items()}
+        policy.load_state_dict(start, strict=False)
+        export_difference(policy, base, tmp_path / "new")
+        found = restored_weights(tmp_path / "new", base)
+        assert all(torch.equal(found[name], weight) for name, weight in start.items())
+
+    def test_it_is_a_quarter_of_the_weights(self, base: Path, trained: Any, tmp_path: Path) -> None:
+        export_difference(trained, base, tmp_path / "new")
+        size = (tmp_path / "new/difference.safetensors").stat().st_size
+        assert size < 0.4 * 4 * sum(weight.numel() for weight in trained.parameters())
+
+    def test_another_base_or_a_changed_file_is_refused(
+        self, base: Path, trained: Any, tokenizer: Any, tmp_path: Path
+    ) -> None:
+        export_difference(trained, base, tmp_path / "new")
+        export_for_browser(trained, tokenizer, tmp_path / "other")
+        with pytest.raises(InputError) as caught:
+            restored_weights(tmp_path / "new", tmp_path / "other")
+        assert caught.value.argument == "base"
+        path = tmp_path / "new/difference.safetensors"
+        path.write_bytes(path.read_bytes()[:-1] + b"x")
+        with pytest.raises(InputError, match=r"difference\.safetensors"):
+            restored_weights(tmp_path / "new", base)
+        with pytest.raises(InputError, match="browser_difference"):
+            export_difference(trained, tmp_path / "new", tmp_path / "third")
+
+    def test_a_policy_of_other_shapes_is_refused(
+        self, base: Path, tokenizer: Any, tmp_path: Path
+    ) -> None:
+        wider = causal_lm(vocab_size=len(tokenizer), width=64)
+        with pytest.raises(InputError) as caught:
+            export_difference(wider, base, tmp_path / "new")
+        assert caught.value.argument == "policy"
+        assert not (tmp_path / "new").exists()
+
+    def test_weights_that_are_not_finite_are_refused(
+        self, base: Path, trained: Any, tmp_path: Path
+    ) -> None:
+        with torch.no_grad():
+            trained.transformer.ln_f.bias[0] = float("nan")
+        with pytest.raises(InputError, match=r"transformer\.ln_f\.bias"):
+            export_difference(trained, base, tmp_path / "new")

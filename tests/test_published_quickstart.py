@@ -1,12 +1,17 @@
-"""The tables that the book prints of the quickstart, from numbers that are known."""
+"""What the book prints of the quickstart, from numbers and models that are known."""
 
 from __future__ import annotations
+
+import gzip
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from benchmarks import quickstart as published
+from rlhf_lab.models import load_policy
+from rlhf_lab.widgets import model_answers
 
 SYSTEMS = ("base", "prompted base", "SFT", "PPO, γ = 0", "PPO-ptx")
 GAINS = {0: 0.5, 1: 0.75, 2: 0.25}  # of each system on the one before, by seed
@@ -66,3 +71,31 @@ def test_losses_and_lists_are_compared_by_seed(table):
     lists = rows(table, "in_context_accuracy", "PPO, γ = 0", "SFT").loc["all"]
     assert lists.difference == pytest.approx(-0.05, abs=1e-12)
     assert set(table[table.quantity != "gold"].against) == {"base", "SFT", "PPO, γ = 0"}
+
+
+def test_models_of_the_page_and_what_their_rounding_changes(tmp_path):
+    """A policy that is the base is not rounded; one far from it, by more than a near one."""
+    _, tokenizer = load_policy("tiny")
+    policies = {}
+    for system, scale in (("SFT", 0.0), ("PPO, γ = 0", 0.005), ("PPO-ptx", 0.05)):
+        policies[system], _ = load_policy("tiny")
+        generator = torch.Generator().manual_seed(0)
+        with torch.no_grad():
+            for weight in policies[system].parameters():
+                weight += scale * torch.randn(weight.shape, generator=generator)
+    folder = tmp_path / "models"
+    prompts = ["who is red?\n", "what is 1 + 1?\n"]
+    table = published.publish_models(tokenizer, policies, prompts, folder, longest=8)
+    table = table.set_index("system")
+    data = model_answers.data(folder / model_answers.FILE)
+    titles = [model["title"].replace("\u00a0", " ") for model in data["models"]]
+    assert titles == ["base", *policies]
+    assert [example["prompt"] for example in data["examples"]] == list(published.PAGE_PROMPTS)
+    for model, system in zip(data["models"][1:], policies, strict=True):
+        content = (folder / model["name"] / "difference.safetensors").read_bytes()
+        assert table.bytes[system] == len(content) == model["bytes"]
+        assert abs(table.gzip_bytes[system] - len(gzip.compress(content))) < 0.05 * len(content)
+    assert table.loc["SFT", ["logit_rms", "logit_max", "answers_changed"]].to_list() == [0, 0, 0]
+    assert 0 < table.logit_rms["PPO, γ = 0"] < table.logit_rms["PPO-ptx"]
+    assert (table.logit_rms <= table.logit_max).all()
+    assert (table.prompts == len(prompts)).all()

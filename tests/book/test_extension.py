@@ -10,11 +10,15 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from html import escape
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+
+from rlhf_lab.widgets import files
 
 pytest.importorskip("myst_nb", reason="needs the extra [book]")
 
@@ -311,3 +315,66 @@ class TestPolicy:
         assert scripts == "'self' 'sha256-x'"
         assert "unsafe-eval" not in meta
         assert "http" not in meta.split("content=")[1]
+
+
+class TestExplorerData:
+    """Where a drawing's data come from: itself, or the file that its page names."""
+
+    @staticmethod
+    def data(extension: Any, folder: Path, name: str, **options: str) -> tuple[Any, list[str]]:
+        noted: list[str] = []
+        env = SimpleNamespace(
+            relfn2path=lambda path: (path, str(folder / path)), note_dependency=noted.append
+        )
+        stand_in = SimpleNamespace(options=options, env=env)
+        return extension("explorer").ExplorerDirective.data(stand_in, name), noted
+
+    def test_a_published_file_is_read_and_noted(self, extension: Any, tmp_path: Path) -> None:
+        published = {"format": "rlhf_lab.ranking/1", "prompts": [{}, {}]}
+        (tmp_path / "ranking.json").write_text(json.dumps(published))
+        found, noted = self.data(extension, tmp_path, "ranking", data="ranking.json")
+        assert found == published | {"state": {"prompt": 0, "rankings": [None, None]}}
+        assert noted == ["ranking.json"]
+
+    @pytest.mark.parametrize(
+        ("name", "options"),
+        [
+            ("ranking", {}),
+            ("ppo-clip", {"data": "ranking.json"}),
+            ("ranking", {"data": "absent.json"}),
+            ("token-inspector", {"data": "ranking.json"}),
+            ("beta-gamma", {}),
+            ("beta-gamma", {"data": "absent"}),
+        ],
+    )
+    def test_what_does_not_fit_is_refused(
+        self, extension: Any, tmp_path: Path, name: str, options: dict[str, str]
+    ) -> None:
+        (tmp_path / "ranking.json").write_text('{"format": "rlhf_lab.ranking/1"}')
+        with pytest.raises(ValueError, match="fix: "):
+            self.data(extension, tmp_path, name, **options)
+
+    def test_a_sweep_is_read_from_its_folder(self, extension: Any) -> None:
+        folder = Path(__file__).parent / "fixture/book"
+        found, noted = self.data(extension, folder, "beta-gamma", data="results/sweep")
+        assert len(found["runs"]) == 12
+        assert found["state"]["view"] == "frontier"
+        tables = ("runs.csv", "curves.csv", "samples.json", "manifest.json")
+        assert noted == [f"results/sweep/{table}" for table in tables]
+
+    def test_every_published_module_has_its_drawing(self, extension: Any) -> None:
+        assert tuple(extension("explorer").DRAWINGS) == files.DRAWINGS
+
+
+class TestModelAnswers:
+    def test_published_answers_are_escaped(self, extension: Any) -> None:
+        hostile = "<img src=x onerror=alert(1)>"
+        data = {
+            "models": [{"name": "sft", "title": hostile}],
+            "examples": [{"prompt": hostile, "answers": {"sft": "</td><script>"}}],
+        }
+        text = extension("model_answers").answers_html({"prompt": "P", "alt": '"<b>"'}, data)
+        assert text.count(escape(hostile)) == 2
+        assert "<img" not in text
+        assert "<script" not in text
+        assert "<b>" not in text

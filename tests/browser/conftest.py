@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import http.server
+import json
 import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +20,8 @@ from types import MappingProxyType
 from typing import Any
 
 import pytest
+
+from rlhf_lab.widgets.files import DRAWINGS, STATIC, bundle
 
 ROOT = Path(__file__).parents[2]
 BUILT = ROOT / "_build" / "html"
@@ -40,7 +43,8 @@ def is_fresh(site: Path) -> bool:
     stamp = site / "objects.inv"
     if not stamp.exists() or list((site / "reports").rglob("*.err.log")):
         return False
-    sources = [ROOT / "_config.yml", ROOT / "_toc.yml", *(ROOT / "book").rglob("*")]
+    folders = (ROOT / "book", ROOT / "rlhf_lab" / "widgets")
+    sources = [ROOT / "_config.yml", ROOT / "_toc.yml", *(p for f in folders for p in f.rglob("*"))]
     files = (p for p in sources if p.is_file() and "__pycache__" not in p.parts)
     return max(p.stat().st_mtime for p in files) < stamp.stat().st_mtime
 
@@ -150,3 +154,146 @@ def visit(chromium: Any) -> Iterator[Any]:
     yield open_page
     for context in contexts:
         context.close()
+
+
+# --- explorers --------------------------------------------------------------------------------
+
+# From the key press or the click to the picture that shows its effect: two frames after the event.
+REACTION = """
+([selector, type]) => {
+  window.reaction = new Promise((done) => {
+    document.querySelector(selector).addEventListener(type, (event) => {
+      const before = event.timeStamp;
+      requestAnimationFrame(() => setTimeout(() => done(performance.now() - before)));
+    }, { once: true });
+  });
+}
+"""
+# anywidget's protocol, with a model that keeps what it is told and tells it on, as Backbone's does.
+KERNEL = """
+async ([module, given]) => {
+  const values = JSON.parse(given);
+  const listeners = {};
+  const tell = (name, value) => {
+    values[name] = value;
+    for (const f of listeners[`change:${name}`] ?? []) f();
+  };
+  const model = {
+    saved: 0,
+    get: (name) => values[name],
+    set: tell,
+    save_changes: () => { model.saved += 1; },
+    on: (name, f) => { (listeners[name] ??= new Set()).add(f); },
+    off: (name, f) => { listeners[name].delete(f); },
+  };
+  window.kernel = {
+    values, model, set: tell,
+    listening: () => Object.values(listeners).reduce((n, set) => n + set.size, 0),
+  };
+  const { default: widget } = await import(module);
+  window.reachedJupyter = 0;
+  document.addEventListener("keydown", () => { window.reachedJupyter += 1; });
+  window.remove = await widget.render({ model, el: document.getElementById("root") });
+}
+"""
+
+
+@pytest.fixture
+def open_explorer(small_address: str, visit: Any) -> Callable[..., Visit]:
+    """Open a page of the small book by its name and wait until its drawing answers."""
+
+    def open_page(name: str, **options: Any) -> Visit:
+        seen: Visit = visit(f"{small_address}/book/{name}.html", **options)
+        seen.page.locator("rlhf-explorer").scroll_into_view_if_needed()
+        seen.page.wait_for_selector("rlhf-explorer[data-ready]")
+        return seen
+
+    return open_page
+
+
+@pytest.fixture(scope="session")
+def audit() -> Callable[[Visit, int], None]:
+    """Find no serious fault in an explorer: errors, foreign requests, width, accessibility."""
+    axe = pytest.importorskip("axe_playwright_python.base", reason="needs the extra [test]")
+    script = Path(axe.AXE_FILE_PATH).read_text(encoding="utf-8")
+
+    def check(seen: Visit, width: int) -> None:
+        size = seen.page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+        assert size[0] <= size[1]
+        assert seen.page.locator("rlhf-explorer").bounding_box()["width"] <= width
+        assert not seen.errors  # before axe, which asks for style sheets at wrong addresses
+        assert not seen.foreign
+        seen.page.evaluate(script)
+        found = seen.page.evaluate("axe.run('rlhf-explorer')")["violations"]
+        assert not [v for v in found if v["impact"] in ("serious", "critical")]
+
+    return check
+
+
+@pytest.fixture
+def first_reaction(record_property: Any) -> Callable[..., None]:
+    """Record the milliseconds from an event on a node to the picture of its effect."""
+
+    def measure(page: Any, selector: str, event: str, act: Callable[[], None]) -> None:
+        page.evaluate(REACTION, [selector, event])
+        act()
+        milliseconds = page.evaluate("() => window.reaction")
+        record_property("first_reaction_ms", milliseconds)
+        print(f"first reaction: {milliseconds:.1f} ms")
+
+    return measure
+
+
+@pytest.fixture(scope="session")
+def host(tmp_path_factory: pytest.TempPathFactory, serve_folder: Any) -> str:
+    """Address of an empty page beside the modules and the widgets' texts."""
+    folder = tmp_path_factory.mktemp("host")
+    for path in STATIC.glob("*.js"):
+        shutil.copy(path, folder)
+    for name in DRAWINGS:
+        widget = bundle(f"{name}.js", "notebook.js")
+        (folder / f"widget-{name}.js").write_text(widget, encoding="utf-8")
+    page = '<!doctype html><link rel="icon" href="data:,"><body><div id="root"></div>'
+    (folder / "page.html").write_text(page, encoding="utf-8")
+    return str(serve_folder(folder))
+
+
+@pytest.fixture
+def render(host: str, visit: Any) -> Callable[..., Visit]:
+    """Draw an explorer on the empty page, with labels and data of the test's own."""
+
+    def draw(name: str, given: Mapping[str, Any], *, before: str = "", **options: Any) -> Visit:
+        seen: Visit = visit(f"{host}/page.html", **options)
+        seen.page.evaluate(f"() => {{ {before} }}")
+        seen.page.evaluate(
+            """async ([name, given]) => {
+              const { render } = await import(`./${name}.js`);
+              const root = document.getElementById("root");
+              root.className = "rl-explorer";
+              render({ root, ...JSON.parse(given), onChange() {} });
+            }""",
+            [name, json.dumps(given)],
+        )
+        return seen
+
+    return draw
+
+
+@pytest.fixture
+def notebook(host: str, visit: Any) -> Callable[..., Visit]:
+    """Draw an explorer as Jupyter does: ``data`` as a Python module gives it, and labels."""
+
+    def start(name: str, data: Mapping[str, Any], labels: Mapping[str, str]) -> Visit:
+        fixed = {key: value for key, value in data.items() if key != "state"}
+        traits = {
+            "names": list(data["state"]),
+            "fixed": fixed,
+            "labels": labels,
+            "language": "en",
+            **data["state"],
+        }
+        seen: Visit = visit(f"{host}/page.html")
+        seen.page.evaluate(KERNEL, [f"./widget-{name}.js", json.dumps(traits)])
+        return seen
+
+    return start

@@ -1,9 +1,10 @@
-// What tests/browser/test_language_model.py asks of the modules in book/_static/language-model.
+// What tests/browser/test_language_model.py asks of rlhf_lab/widgets/static/language-model.
 // It is served in a folder beside `_static` and `models`, as a page of the book is.
 import { LanguageModels } from "./_static/language-model/client.js";
 import { GPT2 } from "./_static/language-model/gpt2.js";
 import { ACTIVATIONS, erf } from "./_static/language-model/layers.js";
-import { loadModel } from "./_static/language-model/loader.js";
+import { addDifference } from "./_static/language-model/difference.js";
+import { loadDifference, loadModel } from "./_static/language-model/loader.js";
 import { readSafetensors } from "./_static/language-model/safetensors.js";
 import { choose, MersenneTwister } from "./_static/language-model/sampler.js";
 import { splitWords, Tokenizer } from "./_static/language-model/tokenizer.js";
@@ -11,6 +12,10 @@ import { splitWords, Tokenizer } from "./_static/language-model/tokenizer.js";
 const address = (name) => new URL(`models/${name}/`, document.baseURI).href;
 const fetchJson = async (url) => (await fetch(url)).json();
 const clients = new LanguageModels();
+
+/** A model, or with a base the one whose files are the difference from that. */
+const fetchModel = (name, base) =>
+  base ? loadDifference(address(name), loadModel(address(base))) : loadModel(address(name));
 
 /** The error's code and message, or the value. */
 const outcome = (promise) =>
@@ -21,8 +26,8 @@ const outcome = (promise) =>
 
 window.probe = {
   /** Logits at every position: in one pass, and by single steps behind a first half. */
-  async logits(name, tokens) {
-    const { model } = await loadModel(address(name));
+  async logits(name, tokens, base) {
+    const { model } = await fetchModel(name, base);
     const whole = model.logits(model.hidden(tokens, model.newCache()));
     const cache = model.newCache(tokens.length);
     const half = Math.floor(tokens.length / 2);
@@ -38,6 +43,11 @@ window.probe = {
       const back = tokenizer.decode(ids, { skipSpecialTokens: false });
       return { ids, text: tokenizer.decode(ids), exact: back === text };
     });
+  },
+
+  async pieces(name) {
+    const { model, tokenizer } = await loadModel(address(name));
+    return Array.from({ length: model.config.vocab_size }, (_, id) => tokenizer.piece(id));
   },
 
   decode: async (name, ids) => (await loadModel(address(name))).tokenizer.decode(ids),
@@ -58,6 +68,18 @@ window.probe = {
       })(),
     ),
 
+  /** base + difference, of tensors that are given as [name, shape, numbers]. */
+  add: (...given) =>
+    outcome(
+      (async () => {
+        const [base, difference] = given.map(
+          (tensors) =>
+            new Map(tensors.map(([name, shape, data]) => [name, { shape, data: Float32Array.from(data) }])),
+        );
+        return [...addDifference(base, difference)].map(([name, { data }]) => [name, Array.from(data)]);
+      })(),
+    ),
+
   build: (config) => outcome((async () => new GPT2(config, new Map()).parameters)()),
   erf: (values) => values.map(erf),
   activation: (name, values) => values.map(ACTIVATIONS.get(name)),
@@ -69,11 +91,23 @@ window.probe = {
     return Array.from({ length: count }, () => generator.uniform());
   },
 
-  async load(name, url = address(name)) {
+  async load(name, base) {
     const progress = [];
     const onProgress = (...bytes) => progress.push(bytes);
-    return { progress, ...(await outcome(clients.load(name, url, { onProgress }))) };
+    const options = { base: base ?? undefined, onProgress };
+    return { progress, ...(await outcome(clients.load(name, address(name), options))) };
   },
+
+  /** Asks for all at once, the base first; how each request ended, in their order. */
+  loadTogether: (base, ...names) => {
+    const models = new LanguageModels();
+    const loads = [base, ...names].map((name) =>
+      outcome(models.load(name, address(name), name === base ? {} : { base })),
+    );
+    return Promise.all(loads).finally(() => models.close());
+  },
+
+  compare: (...given) => outcome(clients.compare(...given)),
 
   async generate(name, prompt, options = {}) {
     const streamed = [];

@@ -25,17 +25,23 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 from transformers import GPT2LMHeadModel
 
-from rlhf_lab.browser_model import export_for_browser
+from rlhf_lab.browser_files import WHOLE, shipped_files, write_folder
+from rlhf_lab.browser_model import export_difference, export_for_browser, restored_weights
 from rlhf_lab.generation import choose, sample
-from rlhf_lab.models import load_policy
+from rlhf_lab.models import ASSETS, load_policy
+from rlhf_lab.objectives import exact_kl
 from rlhf_lab.pretrain import train_tokenizer
+from rlhf_lab.widgets import token_inspector
 from rlhf_lab.world import World
 from tiny_models import causal_lm
 
 pytestmark = pytest.mark.browser
 
 ROOT = Path(__file__).parents[2]
-MODULES = ROOT / "book" / "_static" / "language-model"
+MODULES = ROOT / "rlhf_lab" / "widgets" / "static" / "language-model"
+PUBLISHED = ROOT / "book" / "results" / "quickstart" / "models"
+TRAINED = ("sft", "ppo", "ppo-ptx")
+BASES = dict.fromkeys(TRAINED, "tiny") | {"odd-changed": "odd"}
 PROMPT = "which colour does the frog have?\n"
 
 Ask = Callable[..., Any]
@@ -78,7 +84,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory, small_tokenizer: Any) -> Pa
     """Page, modules and models; a model is any folder in `models`.
 
     tiny: as shipped. exact, rounded: tiny moved off the float16 grid, in both precisions. odd: the
-    exact GELU, sizes that no block of 4 divides, byte tokens.
+    exact GELU, sizes that no block of 4 divides, byte tokens. odd-changed: the difference of
+    another one from odd. sft, ppo, ppo-ptx: as published, differences from tiny.
     """
     root = tmp_path_factory.mktemp("server") / "project" / "book"
     shutil.copytree(MODULES, root / "_static" / "language-model")
@@ -87,7 +94,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory, small_tokenizer: Any) -> Pa
     (root / "page.html").write_text(f"{page}</script>", encoding="utf-8")
     policy, tokenizer = load_policy("tiny")
     models = root / "models"
-    export_for_browser(policy, tokenizer, models / "tiny")
+    write_folder(models / "tiny", WHOLE, shipped_files(ASSETS / "tiny"))
+    for name in TRAINED:
+        shutil.copytree(PUBLISHED / name, models / name)
     shifted(policy, 1e-3)
     export_for_browser(policy, tokenizer, models / "exact", dtype=torch.float32)
     export_for_browser(policy, tokenizer, models / "rounded")
@@ -95,6 +104,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory, small_tokenizer: Any) -> Pa
         sizes = {"width": 30, "heads": 5, "n_inner": 37, "positions": 64}
         odd = causal_lm(vocab_size=277, activation_function=activation, **sizes)
         export_for_browser(shifted(odd, 0.3), small_tokenizer, models / name, dtype=torch.float32)
+    odd = causal_lm(vocab_size=277, activation_function="gelu", **sizes)
+    export_difference(shifted(odd, 0.4), models / "odd", models / "odd-changed")
     return root
 
 
@@ -121,12 +132,16 @@ def ask(base_address: str, visit: Any) -> Ask:
 
 @pytest.fixture(scope="session")
 def reference(folder: Path) -> Callable[[str], Any]:
-    """PyTorch's model on the weights of an exported file, in float32."""
+    """PyTorch's model on the weights of exported files, in float32."""
 
     def read(name: str) -> Any:
         model, _ = load_policy("tiny")
-        state = load_file(folder / "models" / name / "model.safetensors")
-        settings = json.loads((folder / "models" / name / "config.json").read_text())
+        models, whole = folder / "models", BASES.get(name, name)
+        if name in BASES:
+            state = restored_weights(models / name, models / whole)
+        else:
+            state = load_file(models / name / "model.safetensors")
+        settings = json.loads((models / whole / "config.json").read_text())
         config = type(model.config)(**settings, bos_token_id=None)
         twin = GPT2LMHeadModel(config).eval()
         missing = twin.load_state_dict({k: v.float() for k, v in state.items()}, strict=False)
@@ -139,7 +154,9 @@ def reference(folder: Path) -> Callable[[str], Any]:
 # --- the same numbers -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["tiny", "exact", "rounded", "odd", "odd-tanh"])
+@pytest.mark.parametrize(
+    "name", ["tiny", "exact", "rounded", "odd", "odd-tanh", "odd-changed", *TRAINED]
+)
 def test_logits_agree_with_pytorch(
     ask: Ask, reference: Any, name: str, record_property: Any
 ) -> None:
@@ -149,7 +166,7 @@ def test_logits_agree_with_pytorch(
     tokens = torch.randint(size, (1, length), generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         expected = model(tokens).logits[0].numpy()
-    found = ask("logits", name, tokens[0].tolist())
+    found = ask("logits", name, tokens[0].tolist(), BASES.get(name))
     whole = np.array(found["whole"]).reshape(length, size)
     steps = np.array(found["steps"]).reshape(-1, size)
     error = np.abs(whole - expected).max()
@@ -173,12 +190,14 @@ def test_erf_and_activations(ask: Ask) -> None:
         assert np.abs(np.array(ask("activation", name, grid.tolist())) - expected).max() < 1e-13
 
 
-def test_the_same_greedy_text_on_100_prompts(ask: Ask, reference: Any) -> None:
-    model, (_, tokenizer) = reference("tiny"), load_policy("tiny")
+@pytest.mark.parametrize("name", ["tiny", *TRAINED])
+def test_the_same_greedy_text_on_100_prompts(ask: Ask, reference: Any, name: str) -> None:
+    model, (_, tokenizer) = reference(name), load_policy("tiny")
     prompts = [prompt.text for prompt in World(0).prompts("test", 100)]
     expected = answers(model, tokenizer, prompts, greedy=True)
-    assert "error" not in ask("load", "tiny")
-    found = ask("generateAll", "tiny", prompts, {"maxNewTokens": 24})
+    for each in dict.fromkeys(("tiny", name)):
+        assert "error" not in ask("load", each, BASES.get(each))
+    found = ask("generateAll", name, prompts, {"maxNewTokens": 24})
     assert [answer["tokens"] for answer in found] == expected
     assert [answer["text"] for answer in found] == [
         tokenizer.decode(ids, skip_special_tokens=True) for ids in expected
@@ -255,6 +274,34 @@ def test_log_probabilities_and_streamed_text(
     assert (found - expected).abs().max() < 1e-4
 
 
+def test_what_models_expect_along_an_answer(ask: Ask, reference: Any, small_tokenizer: Any) -> None:
+    """Probabilities and KL at each token, against PyTorch and the package's exact KL."""
+    names = ["odd", "odd-changed"]
+    for name in names:
+        ask("load", name, BASES.get(name))
+    given = {"maxNewTokens": 20, "temperature": 1.5, "seed": 5}
+    answer = ask("generate", "odd-changed", "the", given)["value"]["tokens"]
+    places = ask("compare", names, "odd", "the", answer)["value"]
+    assert len(places) == len(answer)
+    prompt = small_tokenizer.encode("the")
+    with torch.no_grad():
+        own, other = (
+            reference(name)(torch.tensor([prompt + answer])).logits[:, len(prompt) - 1 : -1]
+            for name in names
+        )
+    kl = exact_kl(other, own)[0]
+    for t, (place, token) in enumerate(zip(places, answer, strict=True)):
+        chances = [logits[0, t].softmax(-1) for logits in (own, other)]
+        likely = {i for p in chances for i in p.topk(3).indices.tolist() if p[i] > 0.01}
+        expected = sorted({token} | likely, key=lambda i: -max(p[i].item() for p in chances))
+        assert place["tokens"] == [token_inspector._token(small_tokenizer, i) for i in expected]
+        assert expected[place["written"]] == token
+        for found, p in zip(place["probabilities"], chances, strict=True):
+            assert found == pytest.approx(p[expected].tolist(), abs=1e-5)
+        assert place["kl"] == pytest.approx([0, kl[t].item()], abs=1e-4)
+    assert ask("compare", ["odd", "absent"], "odd", "the", answer)["code"] == "not-loaded"
+
+
 # --- the same tokens --------------------------------------------------------------------------
 
 ADVERSARIAL = (
@@ -316,6 +363,16 @@ def test_words_are_cut_where_tokenizers_cuts_them(ask: Ask) -> None:
     # one of them are letters or digits there, and unassigned in the other.
     assert len(differing) < 300
     assert not [point for point in differing if point < 0x250]
+
+
+@pytest.mark.parametrize("name", ["tiny", "odd"])
+def test_a_token_is_written_as_the_inspector_writes_it(
+    ask: Ask, small_tokenizer: Any, name: str
+) -> None:
+    tokenizer = load_policy("tiny")[1] if name == "tiny" else small_tokenizer
+    found = ask("pieces", name)
+    assert found == [token_inspector._token(tokenizer, i) for i in range(len(found))]
+    assert {next(iter(piece)) for piece in found} == {"text", "bytes", "special"}
 
 
 def test_lone_surrogates_read_as_replacement_characters(ask: Ask) -> None:
@@ -515,6 +572,65 @@ def test_configurations_that_cannot_run(
     answer = ask("build", config)
     assert answer.get("code") == code, answer
     assert part in answer["message"]
+
+
+# --- differences ------------------------------------------------------------------------------
+
+
+def test_sums_are_those_of_pytorch(ask: Ask) -> None:
+    """Bit for bit: a rounding in double precision would differ in some of the last bits."""
+    generator = torch.Generator().manual_seed(4)
+    base = torch.randn(7, 300, generator=generator)
+    change = torch.randint(-127, 128, (7, 300), generator=generator).float()
+    scale = torch.rand(7, generator=generator) / 100
+    bias = [torch.randn(300, generator=generator) for _ in range(2)]
+    found = ask(
+        "add",
+        [["w", [7, 300], base.flatten().tolist()], ["b", [300], bias[0].tolist()]],
+        [
+            ["w.scale", [7], scale.tolist()],
+            ["w", [7, 300], change.flatten().tolist()],
+            ["b", [300], bias[1].tolist()],
+        ],
+    )["value"]
+    expected = (base + scale[:, None] * change).flatten()
+    assert found == [["w", expected.tolist()], ["b", (bias[0] + bias[1]).tolist()]]
+
+
+MATRIX, SCALE = ["w", [2, 1], [1.0, 2.0]], ["w.scale", [2], [0.5, 0.5]]
+
+
+@pytest.mark.parametrize(
+    ("difference", "part"),
+    [
+        ([], "no tensor w"),
+        ([["w", [1, 2], [1, 2]], SCALE], "shape [1,2], expected [2,1]"),
+        ([MATRIX], "scales [undefined], expected [2]"),
+        ([MATRIX, ["w.scale", [1], [0.5]]], "scales [1], expected [2]"),
+        ([MATRIX, SCALE, ["b", [1], [1]]], "tensors that the base has not"),
+    ],
+)
+def test_differences_that_do_not_fit(ask: Ask, difference: Any, part: str) -> None:
+    answer = ask("add", [MATRIX], difference)
+    assert answer.get("code") == "corrupt", answer
+    assert part in answer["message"]
+
+
+def test_a_difference_from_another_base_is_refused(ask: Ask) -> None:
+    base, own, foreign = ask("loadTogether", "exact", "odd-changed", "odd")
+    assert "value" in base
+    assert own["code"] == "corrupt"
+    assert "other weights" in own["message"]
+    assert foreign["code"] == "unsupported"  # a whole model
+
+
+def test_a_base_that_fails_fails_its_differences(ask: Ask) -> None:
+    answers = ask("loadTogether", "absent", "odd-changed")
+    assert [answer["code"] for answer in answers] == ["network", "network"]
+    # The page is told of the 404 by the browser; nothing else goes wrong.
+    errors = ask.seen.errors  # type: ignore[attr-defined]
+    assert all("absent/index.json" in error for error in errors), errors
+    assert ask("load", "odd-changed", "nothing")["code"] == "not-loaded"
 
 
 # --- asking, stopping, refusing ---------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The book's own Sphinx extension: honest cache, own assets, figures, notebooks, editions, policy.
+"""The book's own Sphinx extension: cache, assets, figures, explorers, models, notebooks, editions.
 
 One module per job; this one only connects them to Sphinx's events.
 """
@@ -10,7 +10,18 @@ from typing import Any
 from sphinx.application import Sphinx
 from sphinx.config import Config
 
-from rlhf_book import cache, disk, edition, figure, html, launch, twin, vendor
+from rlhf_book import (
+    cache,
+    disk,
+    edition,
+    explorer,
+    figure,
+    html,
+    launch,
+    model_answers,
+    twin,
+    vendor,
+)
 
 
 def adjust_theme(_app: Sphinx, config: Config) -> None:
@@ -30,6 +41,8 @@ def setup(app: Sphinx) -> dict[str, Any]:
     figure.register(app)
     launch.register(app)
     twin.register(app)
+    explorer.register(app)
+    model_answers.register(app)
     # After every other extension has written its files.
     app.connect("build-finished", html.finish_pages, priority=900)
     return {

@@ -14,6 +14,7 @@ from pathlib import Path
 from sphinx.application import Sphinx
 from sphinx.config import Config
 
+from rlhf_book import explorer
 from rlhf_lab.figures import THEMES, theme_layout
 
 MATHJAX = (
@@ -35,6 +36,7 @@ def add_static_path(app: Sphinx, config: Config) -> None:
     plotly = _package_files("plotly", "plotly/package_data")
     _copy(plotly / "plotly.min.js", folder / "vendor" / "plotly" / "plotly.min.js")
     (folder / "figure-theme.js").write_text(theme_script(), encoding="utf-8")
+    explorer.write_files(folder / explorer.FOLDER)
     config.html_static_path.append(str(folder))
 
 

@@ -89,8 +89,25 @@ export function choose(logits, uniform, temperature) {
  * @returns {number} log π(token), in nats, at temperature 1
  */
 export function logprob(logits, token) {
+  return logits[token] - logOfSum(logits);
+}
+
+/**
+ * @param {Float32Array} logits (V,)
+ * @returns {Float64Array} (V,) log π of every token, in nats, at temperature 1
+ */
+export function logprobs(logits) {
+  const total = logOfSum(logits);
+  return Float64Array.from(logits, (logit) => logit - total);
+}
+
+/**
+ * @param {Float32Array} logits (V,)
+ * @returns {number} log Σ exp(logit)
+ */
+function logOfSum(logits) {
   const largest = logits[greedy(logits)];
   let total = 0;
   for (const logit of logits) total += Math.exp(logit - largest);
-  return logits[token] - largest - Math.log(total);
+  return largest + Math.log(total);
 }

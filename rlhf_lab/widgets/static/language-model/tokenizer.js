@@ -120,6 +120,26 @@ export class Tokenizer {
   }
 
   /**
+   * A token to be looked at: its text, or its bytes in hexadecimal where they are a part of a
+   * character only, or the name of a special token.
+   *
+   * @typedef {{ text: string } | { bytes: string } | { special: string }} Piece
+   *
+   * @param {number} id
+   * @returns {Piece}
+   */
+  piece(id) {
+    const bytes = this.bytesOfId.get(id) ?? new Uint8Array();
+    if (this.specialIds.has(id)) return { special: new TextDecoder().decode(bytes) };
+    try {
+      return { text: new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes) };
+    } catch {
+      const digits = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0"));
+      return { bytes: digits.join(" ") };
+    }
+  }
+
+  /**
    * @param {Iterable<number>} ids
    * @param {{ skipSpecialTokens?: boolean }} [options]
    * @returns {string} bytes that are no UTF-8 read as U+FFFD

@@ -14,6 +14,7 @@ import { LanguageModelError } from "./errors.js";
 
 /** @typedef {import("./generate.js").Generation} Generation */
 /** @typedef {import("./generate.js").Token} Token */
+/** @typedef {import("./next-token.js").Place} Place */
 /** @typedef {import("./worker.js").ModelInfo} ModelInfo */
 
 /**
@@ -38,15 +39,17 @@ export class LanguageModels {
    * @param {string} name
    * @param {string | URL} url folder of the model's files, relative to the page
    * @param {object} [options]
+   * @param {string} [options.base] the folder holds the difference from this model; load it first,
+   *   but there is no need to wait for it
    * @param {(loadedBytes: number, totalBytes: number) => void} [options.onProgress]
    * @param {AbortSignal} [options.signal]
    * @returns {Promise<ModelInfo>}
    * @throws {LanguageModelError} see errors.js for the codes
    */
-  load(name, url, { onProgress = () => {}, signal } = {}) {
+  load(name, url, { base, onProgress = () => {}, signal } = {}) {
     const earlier = this.#loads.get(name);
     if (earlier) return earlier;
-    const request = { type: "load", name, url: new URL(url, document.baseURI).href };
+    const request = { type: "load", name, base, url: new URL(url, document.baseURI).href };
     const loading = this.#ask(request, signal, ({ loadedBytes, totalBytes }) =>
       onProgress(loadedBytes, totalBytes),
     );
@@ -75,6 +78,21 @@ export class LanguageModels {
     const { maxNewTokens = 64, temperature = 0, seed = 0, onToken = () => {}, signal } = options;
     const request = { type: "generate", name, prompt, maxNewTokens, temperature, seed };
     return this.#ask(request, signal, ({ token }) => onToken(token));
+  }
+
+  /**
+   * What several loaded models expect along an answer.
+   *
+   * @param {string[]} names
+   * @param {string} reference the one of them that the others are compared with
+   * @param {string} prompt
+   * @param {number[]} answer token ids
+   * @param {{ signal?: AbortSignal }} [options]
+   * @returns {Promise<Place[]>} one for each token of the answer
+   * @throws {LanguageModelError} see errors.js for the codes
+   */
+  compare(names, reference, prompt, answer, { signal } = {}) {
+    return this.#ask({ type: "compare", names, reference, prompt, answer }, signal, () => {});
   }
 
   /** Ends the worker and frees the models; what is under way fails with "cancelled". */

@@ -17,20 +17,23 @@ import { LanguageModelError, require } from "./errors.js";
 const DTYPES = {
   F32: { bytes: 4, read: (buffer) => new Float32Array(buffer) },
   F16: { bytes: 2, read: (buffer) => widenHalves(new Uint16Array(buffer)) },
+  I8: { bytes: 1, read: (buffer) => Float32Array.from(new Int8Array(buffer)) },
 };
 
 /**
  * @param {ArrayBuffer} file
+ * @param {string[]} [allowed] dtypes; without a scale, whole numbers are no weights
  * @returns {Map<string, Tensor>} every tensor as float32, by name
  * @throws {LanguageModelError} "corrupt" or "unsupported", naming the tensor
  */
-export function readSafetensors(file) {
+export function readSafetensors(file, allowed = ["F16", "F32"]) {
   const { header, start } = readHeader(file);
   const tensors = new Map();
   let end = 0;
   for (const [name, { dtype, shape, data_offsets: offsets }] of header) {
-    const type = Object.hasOwn(DTYPES, dtype) ? DTYPES[dtype] : null;
-    require(type, "unsupported", `tensor ${name}: dtype ${dtype}; this page reads F16 and F32`);
+    const known = allowed.includes(dtype);
+    require(known, "unsupported", `tensor ${name}: dtype ${dtype}; read here: ${allowed.join(", ")}`);
+    const type = DTYPES[dtype];
     const count = shape.reduce((/** @type {number} */ a, /** @type {number} */ b) => a * b, 1);
     require(
       offsets[0] === end && offsets[1] - offsets[0] === count * type.bytes,

@@ -3,14 +3,18 @@
  * models and answers any number of prompts at a time, a token of each in turn.
  *
  * Messages to the worker; `id` is a number of the sender's choice, new for each request:
- *   { type: "load", id, name, url }    fetches the model in folder `url` and keeps it as `name`
+ *   { type: "load", id, name, url, base }
+ *       fetches the model in folder `url` and keeps it as `name`; with a `base`, the folder holds
+ *       the difference from the model of that name, of which loading must have begun
  *   { type: "generate", id, name, prompt, maxNewTokens, temperature, seed }
+ *   { type: "compare", id, names, reference, prompt, answer }
+ *       what the models `names` expect along an answer (token ids), against the model `reference`
  *   { type: "cancel", id }             ends that request with the error "cancelled"
  *
  * Messages from the worker, each with the `id` of its request:
  *   { type: "progress", id, loadedBytes, totalBytes }   while a model is being fetched
  *   { type: "token", id, token }                        a Token of generate.js
- *   { type: "result", id, result }                      the end: a ModelInfo or a Generation
+ *   { type: "result", id, result }                      the end: a ModelInfo, Generation or Place[]
  *   { type: "error", id, code, message }                the end: see errors.js
  *
  * Text in these messages is a model's output: a page may show it as text only (textContent).
@@ -18,7 +22,8 @@
 
 import { LanguageModelError, require } from "./errors.js";
 import { generate } from "./generate.js";
-import { loadModel } from "./loader.js";
+import { loadDifference, loadModel } from "./loader.js";
+import { compareAlong, expectations } from "./next-token.js";
 
 /**
  * @typedef {object} ModelInfo
@@ -26,8 +31,12 @@ import { loadModel } from "./loader.js";
  * @property {number} parameters number of weights
  */
 
-/** @type {Map<string, import("./loader.js").LanguageModel>} */
+/** @typedef {import("./loader.js").LanguageModel} LanguageModel */
+
+/** @type {Map<string, LanguageModel>} */
 const models = new Map();
+/** @type {Map<string, Promise<LanguageModel>>} */
+const loads = new Map();
 /** @type {Map<number, AbortController>} */
 const running = new Map();
 
@@ -36,14 +45,37 @@ const running = new Map();
  * @param {AbortSignal} signal
  * @returns {Promise<ModelInfo>}
  */
-async function load({ id, name, url }, signal) {
-  const loaded = await loadModel(url, {
-    signal,
-    onProgress: (loadedBytes, totalBytes) =>
-      postMessage({ type: "progress", id, loadedBytes, totalBytes }),
-  });
+async function load({ id, name, url, base }, signal) {
+  /** @type {import("./loader.js").OnProgress} */
+  const onProgress = (loadedBytes, totalBytes) =>
+    postMessage({ type: "progress", id, loadedBytes, totalBytes });
+  const options = { signal, onProgress };
+  const loading =
+    base === undefined ? loadModel(url, options) : loadDifference(url, loadOf(base), options);
+  loads.set(name, loading);
+  const loaded = await loading;
   models.set(name, loaded);
   return { context: loaded.model.config.n_positions, parameters: loaded.model.parameters };
+}
+
+/**
+ * @param {string} name
+ * @returns {Promise<LanguageModel>}
+ */
+function loadOf(name) {
+  const loading = loads.get(name);
+  require(loading, "not-loaded", `model ${name} is not being loaded`);
+  return loading;
+}
+
+/**
+ * @param {string} name
+ * @returns {LanguageModel}
+ */
+function modelOf(name) {
+  const model = models.get(name);
+  require(model, "not-loaded", `model ${name} is not loaded`);
+  return model;
 }
 
 /**
@@ -52,9 +84,7 @@ async function load({ id, name, url }, signal) {
  * @returns {Promise<import("./generate.js").Generation>}
  */
 async function answer({ id, name, ...options }, signal) {
-  const model = models.get(name);
-  require(model, "not-loaded", `model ${name} is not loaded`);
-  const tokens = generate(model, options);
+  const tokens = generate(modelOf(name), options);
   for (;;) {
     await otherMessages();
     require(!signal.aborted, "cancelled", "cancelled");
@@ -62,6 +92,21 @@ async function answer({ id, name, ...options }, signal) {
     if (done) return value;
     postMessage({ type: "token", id, token: value });
   }
+}
+
+/**
+ * @param {any} request
+ * @param {AbortSignal} signal
+ * @returns {Promise<import("./next-token.js").Place[]>}
+ */
+async function compare({ names, reference, prompt, answer }, signal) {
+  const expected = [];
+  for (const name of names) {
+    await otherMessages();
+    require(!signal.aborted, "cancelled", "cancelled");
+    expected.push(expectations(modelOf(name), prompt, answer));
+  }
+  return compareAlong(expected, names.indexOf(reference), answer, modelOf(reference).tokenizer);
 }
 
 const { port1: here, port2: there } = new MessageChannel();
@@ -82,6 +127,8 @@ function otherMessages() {
   });
 }
 
+const WORK = { load, generate: answer, compare };
+
 /** @param {any} request */
 async function handle(request) {
   const { type, id } = request;
@@ -92,8 +139,8 @@ async function handle(request) {
   const controller = new AbortController();
   running.set(id, controller);
   try {
-    const work = type === "load" ? load : answer;
-    postMessage({ type: "result", id, result: await work(request, controller.signal) });
+    const result = await WORK[/** @type {keyof WORK} */ (type)](request, controller.signal);
+    postMessage({ type: "result", id, result });
   } catch (error) {
     // Every request must end: what is no LanguageModelError is a fault of this code, and is told.
     const code = error instanceof LanguageModelError ? error.code : "worker";

@@ -1,8 +1,10 @@
 /**
- * Fetches what `rlhf_lab.browser_model.export_for_browser` wrote: index.json, which names the files
- * with their sizes and hashes, then config.json, tokenizer.json and model.safetensors.
+ * Fetches what `rlhf_lab.browser_model` wrote: index.json, which names the files with their sizes
+ * and hashes, then either a whole model (config.json, tokenizer.json and model.safetensors) or a
+ * model's difference from another one (difference.safetensors).
  */
 
+import { addDifference, readDifference } from "./difference.js";
 import { LanguageModelError, require } from "./errors.js";
 import { GPT2 } from "./gpt2.js";
 import { readSafetensors } from "./safetensors.js";
@@ -12,35 +14,83 @@ import { Tokenizer } from "./tokenizer.js";
  * @typedef {object} LanguageModel
  * @property {GPT2} model
  * @property {Tokenizer} tokenizer
+ * @property {Weights} weights
  */
 
+/** @typedef {Map<string, import("./safetensors.js").Tensor>} Tensors */
+/** @typedef {{ tensors: Tensors, sha256: string }} Weights of a file, and the hash of that file */
 /** @typedef {(loadedBytes: number, totalBytes: number) => void} OnProgress */
 /** @typedef {{ bytes: number, sha256: string }} FileEntry */
+/** @typedef {{ signal?: AbortSignal, onProgress?: OnProgress }} LoadOptions */
 
-const FILES = ["config.json", "tokenizer.json", "model.safetensors"];
-const FORMAT = "rlhf_lab.browser_model/1";
+const WHOLE = {
+  format: "rlhf_lab.browser_model/1",
+  names: ["config.json", "tokenizer.json", "model.safetensors"],
+};
+const DIFFERENCE = {
+  format: "rlhf_lab.browser_difference/1",
+  names: ["difference.safetensors"],
+};
 
 /**
  * @param {string} folder absolute address
- * @param {{ signal?: AbortSignal, onProgress?: OnProgress }} [options]
+ * @param {LoadOptions} [options]
  * @returns {Promise<LanguageModel>}
  * @throws {LanguageModelError} "network", "corrupt", "unsupported" or "cancelled"
  */
-export async function loadModel(folder, { signal, onProgress = () => {} } = {}) {
+export async function loadModel(folder, options = {}) {
+  const { index, files } = await fetchFolder(folder, WHOLE, options);
+  const [configFile, tokenizerFile, weightsFile] = files;
+  const tokenizer = new Tokenizer(parse("tokenizer.json", tokenizerFile));
+  const tensors = readSafetensors(weightsFile);
+  const model = new GPT2(parse("config.json", configFile), tensors);
+  const { sha256 } = index.files["model.safetensors"];
+  return { tokenizer, model, weights: { tensors, sha256 } };
+}
+
+/**
+ * A model of which only the difference from another one is fetched, while that one may still be on
+ * its way. Configuration and tokenizer are the other one's.
+ *
+ * @param {string} folder absolute address
+ * @param {Promise<LanguageModel>} base
+ * @param {LoadOptions} [options]
+ * @returns {Promise<LanguageModel>}
+ * @throws {LanguageModelError} as loadModel; why the base failed; or "corrupt" for another base
+ */
+export async function loadDifference(folder, base, options = {}) {
+  const [{ index, files }, { model, tokenizer, weights }] = await Promise.all([
+    fetchFolder(folder, DIFFERENCE, options),
+    base,
+  ]);
+  const own = index.base_sha256 === weights.sha256;
+  require(own, "corrupt", "difference.safetensors: it was taken from other weights");
+  const { sha256 } = index.files["difference.safetensors"];
+  const tensors = addDifference(weights.tensors, readDifference(files[0]));
+  return { tokenizer, model: new GPT2(model.config, tensors), weights: { tensors, sha256 } };
+}
+
+/**
+ * @param {string} folder absolute address
+ * @param {{ format: string, names: string[] }} kind
+ * @param {LoadOptions} options
+ * @returns {Promise<{ index: any, files: ArrayBuffer[] }>} files in the order of their names
+ */
+async function fetchFolder(folder, { format, names }, { signal, onProgress = () => {} }) {
   const base = folder.endsWith("/") ? folder : `${folder}/`;
   // No cache for the index: it must not name the files of an older release.
   const response = await request(`${base}index.json`, { signal, cache: "no-store" });
-  const files = readIndex(await readBytes(response, () => {}, signal));
-  const total = FILES.reduce((sum, name) => sum + files[name].bytes, 0);
+  const index = readIndex(await readBytes(response, () => {}, signal), format, names);
+  const total = names.reduce((sum, name) => sum + index.files[name].bytes, 0);
   let loaded = 0;
   /** @param {string} name @param {RequestCache} cache */
   const fetchOnce = async (name, cache) => {
     // The hash in the address keeps a browser's cache from answering with an older release.
-    const url = `${base}${name}?v=${files[name].sha256.slice(0, 16)}`;
+    const url = `${base}${name}?v=${index.files[name].sha256.slice(0, 16)}`;
     const response = await request(url, { signal, cache });
     const bytes = await readBytes(response, (n) => onProgress((loaded += n), total), signal);
     try {
-      await verify(name, bytes, files[name]);
+      await verify(name, bytes, index.files[name]);
     } catch (error) {
       loaded -= bytes.byteLength;
       throw error;
@@ -55,11 +105,7 @@ export async function loadModel(folder, { signal, onProgress = () => {} } = {}) 
       return fetchOnce(name, "reload");
     });
   onProgress(0, total);
-  const [config, tokenizer, weights] = await Promise.all(FILES.map(fetchFile));
-  return {
-    tokenizer: new Tokenizer(parse("tokenizer.json", tokenizer)),
-    model: new GPT2(parse("config.json", config), readSafetensors(weights)),
-  };
+  return { index, files: await Promise.all(names.map(fetchFile)) };
 }
 
 /**
@@ -112,19 +158,21 @@ function asNetworkError(error, url, signal) {
 
 /**
  * @param {ArrayBuffer} bytes of index.json
- * @returns {Record<string, FileEntry>}
+ * @param {string} format
+ * @param {string[]} names of files that it must have
+ * @returns {any} the index, with a sound `files`
  */
-function readIndex(bytes) {
+function readIndex(bytes, format, names) {
   const index = parse("index.json", bytes);
-  const known = index?.format === FORMAT;
-  require(known, "unsupported", `index.json: format ${index?.format}, expected ${FORMAT}`);
-  for (const name of FILES) {
+  const known = index?.format === format;
+  require(known, "unsupported", `index.json: format ${index?.format}, expected ${format}`);
+  for (const name of names) {
     const entry = index.files?.[name];
     const sound =
       Number.isSafeInteger(entry?.bytes) && entry.bytes > 0 && typeof entry.sha256 === "string";
     require(sound, "corrupt", `index.json: no size or no hash of ${name}`);
   }
-  return index.files;
+  return index;
 }
 
 /**

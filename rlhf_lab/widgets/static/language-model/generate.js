@@ -19,6 +19,7 @@ import { newDecoder } from "./tokenizer.js";
  * @property {number} id
  * @property {string} text what the answer grows by; empty while a character is incomplete
  * @property {number} logprob log π(token | everything before), in nats, at temperature 1
+ * @property {boolean} isEnd the end of the answer, EOS
  */
 
 /**
@@ -61,7 +62,7 @@ export function* generate({ model, tokenizer }, { prompt, maxNewTokens, temperat
     const last = tokens.length === longest || id === eos;
     const piece = decoder.decode(tokenizer.bytes(id), { stream: !last });
     text += piece;
-    yield { id, text: piece, logprob: chance };
+    yield { id, text: piece, logprob: chance, isEnd: id === eos };
   }
   const finishReason = tokens.at(-1) === eos ? "eos" : "length";
   return { text, tokens, promptTokens: promptIds.length, finishReason };

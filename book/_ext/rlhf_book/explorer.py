@@ -1,0 +1,194 @@
+"""The directive ``{explorer}``: a drawing of :mod:`rlhf_lab.widgets` on a page.
+
+    ```{explorer} ppo-clip
+    ```
+
+    ```{explorer} ranking
+    :data: ../results/ranking.json
+    ```
+
+    ```{explorer} beta-gamma
+    :data: ../results/sweep
+    ```
+
+A drawing of published results names their file, or the folder of a sweep, from the page's folder.
+Each becomes a figure with a still drawing and its data, which the drawing's script replaces when it
+comes near. What the script needs is in the page, but for sweeps: their data are a file of their
+own, fetched with the modules, and their tables and manifest lie beside it for who wants to look.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from docutils import nodes
+from docutils.parsers.rst import directives
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+from sphinx.writers.html5 import HTML5Translator
+
+from rlhf_book.figure import embedded_json, table_html, take_apart, write_text
+from rlhf_lab.errors import InputError
+from rlhf_lab.svg import draw
+from rlhf_lab.widgets import (
+    beta_gamma,
+    files,
+    over_optimisation,
+    ppo_clip,
+    ranking,
+    sweep_data,
+    token_inspector,
+)
+
+FOLDER = "components"  # below _static
+RESULTS = "results"  # below _static
+# Drawn from the folder of a sweep.
+SWEEPS = {module.NAME: module for module in (beta_gamma, over_optimisation)}
+PUBLISHED = {module.NAME: module for module in (ranking, token_inspector)}  # drawn from a file
+DRAWINGS = {ppo_clip.NAME: ppo_clip} | SWEEPS | PUBLISHED
+IN_PAGE = ("state", "reach")  # of a drawing's data; the rest of them is the sweep
+
+
+class explorer(nodes.General, nodes.Element):  # noqa: N801 - docutils names nodes so
+    """A drawing: ``name``, ``given`` (what its script gets), ``title``, ``alt``, ``still``.
+
+    ``sweep`` is the folder of the sweep that it shows, or empty.
+    """
+
+
+class ExplorerDirective(SphinxDirective):
+    """One argument: the drawing's name."""
+
+    required_arguments = 1
+    option_spec: ClassVar = {"data": directives.path}
+
+    def run(self) -> list[nodes.Node]:
+        """The drawing's node; an unknown drawing, language or file of data is an error."""
+        name = self.arguments[0]
+        language = self.env.config.language
+        try:
+            labels = files.labels(name, language)
+            data = self.data(name)
+        except InputError as error:
+            raise self.error(str(error)) from error
+        self.env.note_dependency(str(files.STATIC / "labels" / f"{language}.json"))
+        still = DRAWINGS[name].still(labels, data).to_plotly_json()
+        title, alt, records, still = take_apart(still)
+        given = {
+            "data": data,
+            "labels": labels,
+            "language": files.language_tag(language),
+        }
+        sweep = self.env.relfn2path(self.options["data"])[1] if name in SWEEPS else ""
+        node = explorer(name=name, given=given, title=title, alt=alt, records=records, still=still)
+        node["sweep"] = sweep
+        return [node]
+
+    def data(self, name: str) -> Mapping[str, Any]:
+        """What the drawing shows; the page is built anew when its file changes."""
+        path = self.options.get("data")
+        wanted = "a file" if name in PUBLISHED else "a folder" if name in SWEEPS else None
+        if (path is not None) != (wanted is not None):
+            allowed = wanted or "no file"
+            raise InputError(f":data: of {name}", path, allowed, "correct the directive")
+        if path is None:
+            return DRAWINGS[name].data()
+        relative, absolute = self.env.relfn2path(path)
+        if name in SWEEPS:
+            for table in sweep_data.TABLES:
+                self.env.note_dependency(f"{relative}/{table}")
+            return SWEEPS[name].data(sweep_data.read_sweep(absolute))
+        self.env.note_dependency(relative)
+        drawing = PUBLISHED[name]
+        return drawing.data(files.read_published(absolute, drawing.FORMAT))
+
+
+def write_html(translator: HTML5Translator, node: explorer) -> None:
+    """Write the figure. Scripts off: a sentence says what is missed, and so from a disk."""
+    given = node["given"]
+    labels = given["labels"]
+    note = html.escape(labels["still"])
+    source = ""
+    if node["sweep"]:
+        given, address = publish_sweep(translator, given, Path(node["sweep"]))
+        source = f' src="{html.escape(address)}"'
+    translator.body.append(
+        f'<figure class="rl-figure"><figcaption>{html.escape(node["title"])}</figcaption>'
+        f'<rlhf-explorer class="rl-explorer" component="{html.escape(node["name"])}"{source}>'
+        f'<div class="rl-still" role="img" aria-label="{html.escape(node["alt"])}">'
+        f"{draw(node['still'])}</div>"
+        f'<noscript><p class="rl-missed">{note}</p></noscript><p class="rl-note" hidden>{note}</p>'
+        f"<details><summary>{html.escape(labels['show_data'])}</summary>"
+        f"{table_html(node['records'])}</details>"
+        f'<script type="application/json">{embedded_json(given)}</script>'
+        "</rlhf-explorer></figure>\n"
+    )
+    raise nodes.SkipNode
+
+
+def publish_sweep(
+    translator: HTML5Translator, given: Mapping[str, Any], folder: Path
+) -> tuple[dict[str, Any], str]:
+    """Write a sweep's data, tables and manifest beside the page's assets.
+
+    Returns:
+        What is left for the page, with the addresses of those files, and that of the data.
+    """
+    data = given["data"]
+    sweep = {name: value for name, value in data.items() if name not in IN_PAGE}
+    builder = translator.builder
+    up = "../" * builder.get_target_uri(builder.current_docname).count("/")
+    # A browser that kept the files of an older build must not mix the two.
+    name = f"{folder.name}-{files.content_id(sweep)}"
+    target = Path(builder.outdir) / "_static" / RESULTS / name
+    target.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(sweep, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    (target / "sweep.json").write_text(text, encoding="utf-8")
+    tables = {"runs": "runs.csv", "curves": "curves.csv", "manifest": "manifest.json"}
+    for table in tables.values():
+        shutil.copyfile(folder / table, target / table)
+    links = {key: f"{up}_static/{RESULTS}/{name}/{table}" for key, table in tables.items()}
+    own = {name: value for name, value in data.items() if name in IN_PAGE} | {"links": links}
+    return {**given, "data": own}, f"{up}_static/{RESULTS}/{name}/sweep.json"
+
+
+def add_files(
+    app: Sphinx,
+    _pagename: str,
+    _templatename: str,
+    _context: dict[str, Any],
+    doctree: nodes.document | None,
+) -> None:
+    """Load script and styles on pages that have an explorer."""
+    if doctree is not None and any(doctree.findall(explorer)):
+        app.add_js_file(f"{FOLDER}/explorer.js", loading_method="defer")
+        app.add_css_file(f"{FOLDER}/palette.css")
+        app.add_css_file(f"{FOLDER}/explorer.css")
+
+
+def write_files(folder: Path) -> None:
+    """Write what the browser fetches: the package's modules and styles."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("explorer.js", "explorer.css", "model-answers.css", *files.MODULES):
+        shutil.copy2(files.STATIC / name, folder / name)
+    shutil.copytree(files.STATIC / files.RUNTIME, folder / files.RUNTIME, dirs_exist_ok=True)
+    (folder / "palette.css").write_text(files.palette_css(), encoding="utf-8")
+
+
+def register(app: Sphinx) -> None:
+    """Tell Sphinx about the directive."""
+    app.add_node(
+        explorer,
+        html=(write_html, None),
+        latex=(write_text, None),
+        text=(write_text, None),
+        man=(write_text, None),
+        texinfo=(write_text, None),
+    )
+    app.add_directive("explorer", ExplorerDirective)
+    app.connect("html-page-context", add_files)
