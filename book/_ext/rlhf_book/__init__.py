@@ -1,22 +1,27 @@
-"""The book's own Sphinx extension: honest execution cache, self-hosted assets, figures, policy.
+"""The book's own Sphinx extension: honest execution cache, self-hosted assets, figures, links
+between equations and code, notes on hover, files of the whole site, content policy.
 
 One module per job; this one only connects them to Sphinx's events.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from sphinx.application import Sphinx
 from sphinx.config import Config
 
-from rlhf_book import cache, figure, html, vendor
+from rlhf_book import cache, equations, figure, html, metadata, notes, site, vendor
 
 
 def adjust_theme(_app: Sphinx, config: Config) -> None:
     """Change single theme options: `_config.yml` could only replace the whole dictionary."""
-    # The theme's header bar would carry a second search box only.
-    config.html_theme_options = {**config.html_theme_options, "navbar_persistent": []}
+    config.html_theme_options = {
+        **config.html_theme_options,
+        "navbar_persistent": [],  # the theme's header bar would carry a second search box only
+        "search_as_you_type": True,
+    }
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
@@ -25,7 +30,9 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("config-inited", adjust_theme)
     app.connect("config-inited", cache.set_cache_path)
     app.connect("config-inited", vendor.add_static_path)
-    figure.register(app)
+    app.add_message_catalog("rlhf_book", str(Path(app.srcdir) / "book" / "locale"))
+    for module in (equations, figure, metadata, notes, site):
+        module.register(app)
     # After every other extension has written its files.
     app.connect("build-finished", html.finish_pages, priority=900)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

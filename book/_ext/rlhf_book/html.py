@@ -1,4 +1,4 @@
-"""Last touches on finished pages: the theme's accessibility findings, and a content policy.
+"""Last touches on finished pages: what the theme gets wrong, its icons, and a content policy.
 
 The policy stands in each page, so that it also holds when the site is served by a server nobody
 configured. Inline scripts are allowed by hash, one union for the whole site: the search page reads
@@ -15,11 +15,13 @@ from pathlib import Path
 
 from sphinx.application import Sphinx
 
+from rlhf_book.icons import inline_icons
+
 _INLINE_SCRIPT = re.compile(r"<script(?![^>]*\bsrc=)([^>]*)>(.*?)</script>", re.DOTALL)
 _HANDLER = re.compile(r'\son[a-z]+="([^"]*)"')
 _POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>')
 
-# (what the theme writes, what it should be): see the axe rule named behind each.
+# (what the theme writes, what it should be): an axe rule is named where it asks for the change.
 _MENDS = (
     # label-content-name-mismatch: the visible text is the name
     (r'(<button class="btn search-button-field[^>]*?) aria-label="[^"]*"', r"\1"),
@@ -33,6 +35,15 @@ _MENDS = (
     # aria-required-children, aria-allowed-role: citations are not a list of list items
     (r'<div role="list" class="citation-list">', '<div class="citation-list">'),
     (r' role="doc-biblioentry"', ""),
+    # the home page: its own title twice
+    (r"<title>([^<]+) &#8212; \1</title>", r"<title>\1</title>"),
+    # the theme says it three times
+    (r'\s*<meta name="viewport" content="width=device-width, initial-scale=1" ?/>', ""),
+    # the search index of the whole book, loaded when a reader searches: search-on-demand.js
+    (
+        r'<script src="([^"]*)searchindex\.js"></script>',
+        r'<script defer src="\1_static/search-on-demand.js"></script>',
+    ),
 )
 
 
@@ -43,7 +54,7 @@ def finish_pages(app: Sphinx, exception: Exception | None) -> None:
     root = Path(app.outdir)
     write_entrance(root, app.config.root_doc, app.config.html_title, app.config.language)
     pages = {
-        path: mend(path.read_text(encoding="utf-8"))
+        path: inline_icons(mend(path.read_text(encoding="utf-8")), root)
         for path in root.rglob("*.html")
         if "_static" not in path.relative_to(root).parts
     }
@@ -81,7 +92,7 @@ def write_entrance(root: Path, first_page: str, title: str, language: str) -> No
 
 
 def mend(page: str) -> str:
-    """Mend what the theme gets wrong for assistive technology."""
+    """Mend what the theme gets wrong for assistive technology and for slow connections."""
     for pattern, replacement in _MENDS:
         page = re.sub(pattern, replacement, page)
     return page
