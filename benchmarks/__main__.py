@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import matmul_share, quickstart, scaling, versus_trl
+from benchmarks import lighthouse, matmul_share, quickstart, scaling, versus_trl
 
 BENCHMARKS = {
     "versus_trl": versus_trl,
     "matmul_share": matmul_share,
     "scaling": scaling,
     "quickstart": quickstart,
+    "lighthouse": lighthouse,
 }
 
 if __name__ == "__main__":

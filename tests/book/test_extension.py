@@ -5,12 +5,9 @@ from __future__ import annotations
 import base64
 import csv
 import hashlib
-import importlib
 import io
 import json
 import os
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,15 +15,6 @@ from typing import Any
 import pytest
 
 pytest.importorskip("myst_nb", reason="needs the extra [book]")
-
-
-@pytest.fixture(scope="module")
-def extension() -> Iterator[Any]:
-    """The modules of rlhf_book by name; it is importable while a book is built, and here."""
-    path = str(Path(__file__).parents[2] / "book" / "_ext")
-    sys.path.insert(0, path)
-    yield lambda name: importlib.import_module(f"rlhf_book.{name}")
-    sys.path.remove(path)
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator, Mapping
+from functools import cache
 from html import escape
 from pathlib import Path
 from typing import Any, cast
@@ -85,7 +86,7 @@ def check(_app: Sphinx, env: BuildEnvironment) -> None:
     """Warn of every orphan, once all documents are read."""
     labels = {label: page for label, (page, _) in _math(env).equations.items()}
     documented = {name: entry.docname for name, entry in _python(env).objects.items()}
-    for page, message in orphans(labels, _implementers(env), documented):
+    for page, message in orphans(labels, _implementers(), documented):
         logger.warning(message, location=page, type="rlhf", subtype="equation")
 
 
@@ -98,7 +99,7 @@ class LinkEquations(SphinxPostTransform):
     def run(self, **_: Any) -> None:
         """A line of code below each equation, and a link around each label that stands in text."""
         math, python = _math(self.env), _python(self.env)
-        code = _implementers(self.env)
+        code = _implementers()
         for equation in list(self.document.findall(nodes.math_block)):
             names = [n for n in code.get(equation.get("label") or "", []) if n in python.objects]
             if names:
@@ -129,7 +130,7 @@ def number_links(
     """Make each equation's number a link to the code; Sphinx writes it outside of the doctree."""
     if doctree is None or "body" not in context:
         return
-    code, python = _implementers(app.env), _python(app.env)
+    code, python = _implementers(), _python(app.env)
 
     def linked(match: re.Match[str]) -> str:
         names = [name for name in code.get(match[2], []) if name in python.objects]
@@ -170,11 +171,10 @@ def _python(env: BuildEnvironment) -> PythonDomain:
     return cast(PythonDomain, env.get_domain("py"))
 
 
-def _implementers(env: BuildEnvironment) -> dict[str, list[str]]:
-    """The map of the installed package, parsed once for each build."""
-    if not hasattr(env, "rlhf_equations"):
-        env.rlhf_equations = implementers(Path(rlhf_lab.__file__).parent)
-    return cast(dict[str, list[str]], env.rlhf_equations)
+@cache
+def _implementers() -> dict[str, list[str]]:
+    """The map of the package that the chapters import, parsed once."""
+    return implementers(Path(rlhf_lab.__file__).parent)
 
 
 def register(app: Sphinx) -> None:

@@ -63,10 +63,11 @@ def add_metadata(
 
 
 def description(doctree: nodes.document) -> str:
-    """The first paragraph in running text, cut at a word."""
+    """The first paragraph of running text without formulas, cut at a word."""
     for paragraph in doctree.findall(nodes.paragraph):
         text = " ".join(paragraph.astext().split())
-        if isinstance(paragraph.parent, nodes.section) and len(text) > 60:
+        formulas = any(paragraph.findall(nodes.math))
+        if isinstance(paragraph.parent, nodes.section) and len(text) > 60 and not formulas:
             return text if len(text) <= LONGEST else text[:LONGEST].rsplit(" ", 1)[0] + " …"
     return ""
 

@@ -46,10 +46,9 @@ class Notes:
         known = self.texts
         if cast(MathDomain, app.env.get_domain("math")).has_equations(pagename):
             known = known | self.equations  # other pages do not load MathJax
-        by_address = {
-            (f"#{name}" if page == pagename else f"{builder.get_relative_uri(pagename, page)}#{name}"): note
-            for (page, name), note in known.items()
-        }  # fmt: skip
+        pages = {page for page, _ in known if page != pagename}
+        uris = {page: builder.get_relative_uri(pagename, page) for page in pages}
+        by_address = {f"{uris.get(page, '')}#{name}": note for (page, name), note in known.items()}
         links = (
             f"#{link['refid']}" if "refid" in link else link.get("refuri", "")
             for link in doctree.findall(nodes.reference)
