@@ -17,7 +17,7 @@ import rlhf_lab
 pytest.importorskip("myst_nb", reason="needs the extra [book]")
 
 BOOK = Path(__file__).parents[2] / "book"
-LABEL = re.compile(r"^:label: (\S+)$", re.MULTILINE)
+LABEL = re.compile(r"^```\{math\}\n:label: (\S+)$", re.MULTILINE)
 QUOTED = re.compile(r"``(eq-[a-z0-9-]+)``")
 
 
