@@ -19,13 +19,14 @@ from rlhf_book.icons import inline_icons
 
 _INLINE_SCRIPT = re.compile(r"<script(?![^>]*\bsrc=)([^>]*)>(.*?)</script>", re.DOTALL)
 _HANDLER = re.compile(r'\son[a-z]+="([^"]*)"')
+_MATHJAX = re.compile(r'\s*<script[^>]*src="[^"]*/vendor/mathjax/startup\.js[^"]*"></script>')
+_FORMULA = re.compile(r'class="[^"]*\bmath\b')
 _POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>')
 
 # (what the theme writes, what it should be): an axe rule is named where it asks for the change.
 _MENDS = (
     # label-content-name-mismatch: the visible text is the name
     (r'(<button class="btn search-button-field[^>]*?) aria-label="[^"]*"', r"\1"),
-    (r'(<button class="[^"]*theme-switch-button[^>]*?) aria-label="[^"]*"', r"\1"),
     (r'<summary aria-label="[^"]*"', "<summary"),
     # region: the sidebar's logo and search lie outside of every landmark
     (
@@ -37,6 +38,8 @@ _MENDS = (
     (r' role="doc-biblioentry"', ""),
     # the home page: its own title twice
     (r"<title>([^<]+) &#8212; \1</title>", r"<title>\1</title>"),
+    # the policy is long, and a browser looks for the encoding at the beginning: finish_pages
+    (r'\s*<meta charset="utf-8" ?/?>', ""),
     # the theme says it three times
     (r'\s*<meta name="viewport" content="width=device-width, initial-scale=1" ?/>', ""),
     # the search index of the whole book, loaded when a reader searches: search-on-demand.js
@@ -63,7 +66,8 @@ def finish_pages(app: Sphinx, exception: Exception | None) -> None:
     meta = policy(scripts, handlers)
     for path, page in pages.items():
         bare = _POLICY.sub("", page)
-        path.write_text(bare.replace("<head>", f"<head>{meta}", 1), encoding="utf-8")
+        head = f'<head><meta charset="utf-8">{meta}'
+        path.write_text(bare.replace("<head>", head, 1), encoding="utf-8")
 
 
 def write_entrance(root: Path, first_page: str, title: str, language: str) -> None:
@@ -95,7 +99,8 @@ def mend(page: str) -> str:
     """Mend what the theme gets wrong for assistive technology and for slow connections."""
     for pattern, replacement in _MENDS:
         page = re.sub(pattern, replacement, page)
-    return page
+    # Sphinx loads MathJax on the first page too, which has no formulas.
+    return page if _FORMULA.search(page) else _MATHJAX.sub("", page)
 
 
 def inline_scripts(page: str) -> list[str]:
