@@ -74,7 +74,7 @@ def test_every_page_has_the_policy(small_site: Path) -> None:
 
 
 def test_pages_load_only_what_they_use(small_site: Path) -> None:
-    """No icon library anywhere, MathJax where there is mathematics, the index where one searches."""
+    """No icon library, MathJax where there is mathematics, the index where one searches."""
     for path in small_site.rglob("*.html"):
         if "_static" in path.parts:
             continue

@@ -140,6 +140,12 @@ def test_the_search_answers_while_one_types(small_address: str, visit: Any) -> N
     assert not seen.errors
 
 
+def test_the_page_of_results_has_them(small_address: str, visit: Any) -> None:
+    seen = visit(f"{small_address}/search.html?q=mathematics")
+    seen.page.wait_for_selector("#search-results .search li a[href^='book/index.html']")
+    assert not seen.errors
+
+
 @pytest.mark.parametrize("missing", ["gone.html", "book/gone.html", "a/b/c/gone.html"])
 def test_a_lost_reader_is_led_home(
     small_site: Path, address_with_404: str, visit: Any, missing: str

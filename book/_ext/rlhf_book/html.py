@@ -19,6 +19,7 @@ from rlhf_book.icons import inline_icons
 
 _INLINE_SCRIPT = re.compile(r"<script(?![^>]*\bsrc=)([^>]*)>(.*?)</script>", re.DOTALL)
 _HANDLER = re.compile(r'\son[a-z]+="([^"]*)"')
+_INDEX = re.compile(r'<script src="([^"]*)searchindex\.js"></script>')
 _MATHJAX = re.compile(r'\s*<script[^>]*src="[^"]*/vendor/mathjax/startup\.js[^"]*"></script>')
 _FORMULA = re.compile(r'class="[^"]*\bmath\b')
 _POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>')
@@ -42,11 +43,6 @@ _MENDS = (
     (r'\s*<meta charset="utf-8" ?/?>', ""),
     # the theme says it three times
     (r'\s*<meta name="viewport" content="width=device-width, initial-scale=1" ?/>', ""),
-    # the search index of the whole book, loaded when a reader searches: search-on-demand.js
-    (
-        r'<script src="([^"]*)searchindex\.js"></script>',
-        r'<script defer src="\1_static/search-on-demand.js"></script>',
-    ),
 )
 
 
@@ -99,6 +95,9 @@ def mend(page: str) -> str:
     """Mend what the theme gets wrong for assistive technology and for slow connections."""
     for pattern, replacement in _MENDS:
         page = re.sub(pattern, replacement, page)
+    # The index of the whole book comes when a reader searches, but for the page of results.
+    if 'id="search-results"' not in page:
+        page = _INDEX.sub(r'<script defer src="\1_static/search-on-demand.js"></script>', page)
     # Sphinx loads MathJax on the first page too, which has no formulas.
     return page if _FORMULA.search(page) else _MATHJAX.sub("", page)
 
