@@ -153,13 +153,13 @@ def test_a_lost_reader_is_led_home(
     """A server shows the page under the missing address, wherever that is."""
     page = visit(f"{address_with_404}/{missing}").page
     assert page.locator("h1").is_visible()
-    page.wait_for_function("document.querySelector('a').getAttribute('href')[0] === '/'")
+    page.wait_for_selector("main a[href^='/']")
     page.fill("input", "mathematics")
     with page.expect_navigation():
         page.keyboard.press("Enter")
     assert "/search.html?q=mathematics" in page.url
     page.go_back()
-    page.wait_for_function("document.querySelector('a').getAttribute('href')[0] === '/'")
+    page.wait_for_selector("main a[href^='/']")
     page.click("a")
     page.wait_for_url(f"{address_with_404}/book/index.html")
     assert (small_site / "book" / "index.html").is_file()
