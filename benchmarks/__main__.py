@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import matmul_share, page_models, quickstart, reactions, scaling, versus_trl
+from benchmarks import (
+    lighthouse,
+    matmul_share,
+    page_models,
+    quickstart,
+    reactions,
+    scaling,
+    versus_trl,
+)
 
 BENCHMARKS = {
     "versus_trl": versus_trl,
@@ -13,6 +21,7 @@ BENCHMARKS = {
     "quickstart": quickstart,
     "page_models": page_models,
     "reactions": reactions,
+    "lighthouse": lighthouse,
 }
 
 if __name__ == "__main__":

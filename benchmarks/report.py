@@ -12,7 +12,6 @@ from typing import Any
 
 from scipy import stats
 
-from benchmarks.workload import Workload
 from rlhf_lab.files import atomic_write
 from rlhf_lab.provenance import manifest
 
@@ -30,7 +29,7 @@ def ratio(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, float]:
     return {"ratio": math.exp(mean), "low": math.exp(mean - half), "high": math.exp(mean + half)}
 
 
-def write(name: str, rows: Any, work: Mapping[str, Workload], started: float) -> None:
+def write(name: str, rows: Any, work: Mapping[str, object], started: float) -> None:
     """``results/<name>.json``: the numbers, and how they were made."""
     about = manifest(f"python -m benchmarks {name}", work, [0], started)
     text = json.dumps({"manifest": about, "results": rows}, indent=1) + "\n"

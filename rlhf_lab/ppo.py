@@ -44,6 +44,8 @@ __all__ = ["METRICS", "PPOConfig", "PPOTrainer"]
 class PPOTrainer:
     """Trains ``policy`` and ``value`` in place; :meth:`averaged_policy` is the result to keep.
 
+    What it maximises is labelled ``eq-objective``, the gradient of a step ``eq-ppo-ptx``.
+
     Args:
         policy: a causal LM of transformers, LoRA-wrapped or not.
         reference: π_ref, a copy of the policy; never changed.

@@ -79,6 +79,18 @@ def test_every_page_has_the_policy(small_site: Path) -> None:
         assert "<script" not in before, path
 
 
+def test_pages_load_only_what_they_use(small_site: Path) -> None:
+    """No icon library, MathJax where there is mathematics, the index where one searches."""
+    for path in small_site.rglob("*.html"):
+        if "_static" in path.parts:
+            continue
+        page = path.read_text(encoding="utf-8")
+        assert "fontawesome.js" not in page, path
+        assert ("mathjax/startup.js" in page) == (path.name == "index.html" and "eqno" in page)
+        assert ('src="searchindex.js"' in page) == (path.name == "search.html"), path
+        assert page.index("<meta charset") < 100, path  # a browser looks for it in 1,024 bytes
+
+
 def test_every_page_has_an_icon(small_site: Path) -> None:
     """Without one, a browser asks the server's root for it: a 404 on a host shared with others."""
     for path in small_site.rglob("*.html"):

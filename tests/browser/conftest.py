@@ -69,9 +69,13 @@ class QuietHandler(http.server.SimpleHTTPRequestHandler):
         pass
 
 
-def serve(folder: Path, headers: Mapping[str, str] = MappingProxyType({})) -> Iterator[str]:
-    handler = functools.partial(QuietHandler, directory=str(folder), headers=headers)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+def serve(
+    folder: Path,
+    headers: Mapping[str, str] = MappingProxyType({}),
+    handler: type[QuietHandler] = QuietHandler,
+) -> Iterator[str]:
+    answer = functools.partial(handler, directory=str(folder), headers=headers)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), answer) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
@@ -87,6 +91,27 @@ def address(site: Path) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def small_address(small_site: Path) -> Iterator[str]:
     yield from serve(small_site)
+
+
+class LostHandler(QuietHandler):
+    """Answers for a missing file with the site's own page, as hosts of static sites do."""
+
+    def send_error(self, code: int, *_: Any, **__: Any) -> None:
+        folder = Path(self.directory)
+        page = next(folder.glob("*/404.html")).read_bytes()
+        self.send_response(code)
+        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.send_header("Content-Length", str(len(page)))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(page)
+
+
+@pytest.fixture(scope="session")
+def address_with_404(small_site: Path) -> Iterator[str]:
+    """The small site under a sub-path, on a server that knows its page for missing addresses."""
+    for base in serve(small_site.parent, handler=LostHandler):
+        yield f"{base}/{small_site.name}"
 
 
 @pytest.fixture(scope="session")

@@ -15,9 +15,14 @@ pytestmark = pytest.mark.browser
 KNOWN_AXE: frozenset[str] = frozenset()
 
 
+# Highlighted sources, all of one template: two of them stand for the others.
+SOURCES = ("_modules/index.html", "_modules/rlhf_lab/ppo.html")
+
+
 def pages(site: Path) -> list[str]:
     found = (p.relative_to(site) for p in site.rglob("*.html"))
-    return sorted(p.as_posix() for p in found if p.parts[0] not in ("_static", "reports"))
+    own = (p.as_posix() for p in found if p.parts[0] not in ("_static", "_modules", "reports"))
+    return [*sorted(own), *SOURCES]
 
 
 @pytest.mark.parametrize("width", [320, 1280])  # 320: zoomed to 400 %, or a small phone
@@ -39,15 +44,15 @@ def test_every_page(site: Path, address: str, visit: Any, scheme: str, width: in
         assert size[0] <= size[1], f"{name} scrolls sideways at {width} px: {size[0]} px wide"
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 1280), ("light", 360)])
 def test_no_serious_accessibility_finding(
-    site: Path, address: str, visit: Any, scheme: str
+    site: Path, address: str, visit: Any, scheme: str, width: int
 ) -> None:
     axe = pytest.importorskip("axe_playwright_python.base", reason="needs the extra [test]")
     script = Path(axe.AXE_FILE_PATH).read_text(encoding="utf-8")
     for name in pages(site):
         # axe is put in by the test, not by the page: the page's policy must not stop it.
-        seen = visit(f"{address}/{name}", scheme=scheme, bypass_csp=True)
+        seen = visit(f"{address}/{name}", scheme=scheme, width=width, bypass_csp=True)
         seen.see_all_figures()
         seen.page.wait_for_load_state("networkidle")
         seen.page.evaluate(script)
@@ -102,6 +107,81 @@ def test_without_scripts_the_drawing_stands(small_address: str, visit: Any) -> N
     drawings = seen.page.locator(".rl-plot svg.rl-static")
     assert drawings.count() == 4
     assert all(drawings.nth(i).bounding_box()["height"] > 200 for i in range(4))
+
+
+def test_without_scripts_a_phone_has_no_gap_below_a_drawing(small_address: str, visit: Any) -> None:
+    """There the drawing is as low as it is narrow; the live one's height was kept for nobody."""
+    url = f"{small_address}/book/figures.html"
+    seen = visit(url, width=360, java_script_enabled=False)
+    boxes, drawings = seen.page.locator(".rl-plot"), seen.page.locator(".rl-plot svg.rl-static")
+    for i in range(4):
+        box, drawing = boxes.nth(i).bounding_box(), drawings.nth(i).bounding_box()
+        assert 120 < drawing["height"] < 300
+        assert box["height"] - drawing["height"] < 8
+    live = visit(url, width=360)
+    live.see_all_figures()
+    assert live.page.locator(".rl-plot").first.bounding_box()["height"] >= 400
+
+
+def test_the_search_answers_while_one_types(small_address: str, visit: Any) -> None:
+    """By keyboard alone; the index is not loaded before."""
+    seen = visit(f"{small_address}/book/figures.html")
+    page, loaded = seen.page, []
+    page.on("request", lambda r: loaded.append(r.url))
+    page.keyboard.press("Control+k")
+    page.keyboard.type("mathematics", delay=20)
+    page.wait_for_selector("#search-results .search li a")
+    page.keyboard.press("Backspace")  # the index is there now; a single result once more
+    page.wait_for_selector("#search-results .search li a")
+    assert sum("searchindex.js" in url for url in loaded) == 1
+    link = page.locator("#search-results .search li a").first
+    link.focus()
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/book/index.html**")
+    assert not seen.errors
+
+
+def test_the_page_of_results_has_them(small_address: str, visit: Any) -> None:
+    seen = visit(f"{small_address}/search.html?q=mathematics")
+    seen.page.wait_for_selector("#search-results .search li a[href^='book/index.html']")
+    assert not seen.errors
+
+
+@pytest.mark.parametrize("missing", ["gone.html", "book/gone.html", "a/b/c/gone.html"])
+def test_a_lost_reader_is_led_home(
+    small_site: Path, address_with_404: str, visit: Any, missing: str
+) -> None:
+    """A server shows the page under the missing address, wherever that is."""
+    page = visit(f"{address_with_404}/{missing}").page
+    assert page.locator("h1").is_visible()
+    page.wait_for_selector("main a[href^='/']")
+    page.fill("input", "mathematics")
+    with page.expect_navigation():
+        page.keyboard.press("Enter")
+    assert "/search.html?q=mathematics" in page.url
+    page.go_back()
+    page.wait_for_selector("main a[href^='/']")
+    page.click("a")
+    page.wait_for_url(f"{address_with_404}/book/index.html")
+    assert (small_site / "book" / "index.html").is_file()
+
+
+def test_print_shows_the_text_alone(small_address: str, visit: Any) -> None:
+    page = visit(f"{small_address}/book/index.html").page
+    page.emulate_media(media="print")
+    for hidden in (".bd-sidebar-primary", ".bd-sidebar-secondary", ".headerlink", ".rl-note"):
+        found = page.locator(hidden)
+        assert all(not found.nth(i).is_visible() for i in range(found.count())), hidden
+    assert page.locator("article p").first.is_visible()
+
+
+def test_code_can_be_copied(small_address: str, visit: Any) -> None:
+    page = visit(f"{small_address}/book/index.html", permissions=["clipboard-read"]).page
+    block = page.locator("div.highlight").first
+    block.hover()
+    block.locator("button.copybtn").click()
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert copied.startswith("def a_long_line_of_code(")
 
 
 def test_opened_from_disk(small_site: Path, visit: Any) -> None:

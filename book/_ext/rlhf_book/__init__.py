@@ -1,10 +1,11 @@
-"""The book's own Sphinx extension: cache, assets, figures, explorers, models, notebooks, editions.
+"""The book's own Sphinx extension: cache, assets, figures, components, links, notebooks, editions.
 
 One module per job; this one only connects them to Sphinx's events.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from sphinx.application import Sphinx
@@ -14,20 +15,32 @@ from rlhf_book import (
     cache,
     disk,
     edition,
+    equations,
     explorer,
     figure,
     html,
     launch,
+    metadata,
     model_answers,
+    notes,
+    site,
     twin,
     vendor,
 )
 
+PARTS = (
+    cache, edition, disk, figure, equations, explorer, model_answers, launch, twin,
+    metadata, notes, site,
+)  # fmt: skip
+
 
 def adjust_theme(_app: Sphinx, config: Config) -> None:
     """Change single theme options: `_config.yml` could only replace the whole dictionary."""
-    # The theme's header bar would carry a second search box only.
-    config.html_theme_options = {**config.html_theme_options, "navbar_persistent": []}
+    config.html_theme_options = {
+        **config.html_theme_options,
+        "navbar_persistent": [],  # the theme's header bar would carry a second search box only
+        "search_as_you_type": True,
+    }
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
@@ -35,14 +48,9 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_config_value("comments_config", {}, "")
     app.connect("config-inited", adjust_theme)
     app.connect("config-inited", vendor.add_static_path)
-    cache.register(app)
-    edition.register(app)
-    disk.register(app)
-    figure.register(app)
-    launch.register(app)
-    twin.register(app)
-    explorer.register(app)
-    model_answers.register(app)
+    app.add_message_catalog("rlhf_book", str(Path(app.srcdir) / "book" / "locale"))
+    for part in PARTS:
+        part.register(app)
     # After every other extension has written its files.
     app.connect("build-finished", html.finish_pages, priority=900)
     return {

@@ -20,6 +20,7 @@ import myst_nb.core.render
 from docutils import nodes
 from myst_nb.core.render import MimeData, NbElementRenderer
 from sphinx.application import Sphinx
+from sphinx.locale import get_translation
 from sphinx.util import logging
 from sphinx.writers.html5 import HTML5Translator
 
@@ -27,6 +28,8 @@ from rlhf_lab.figures import HEIGHT
 from rlhf_lab.svg import draw
 
 logger = logging.getLogger(__name__)
+
+_ = get_translation("rlhf_book")
 
 PLOTLY = "application/vnd.plotly.v1+json"
 MOST_ROWS = 200  # of a table on the page; the file has all rows
@@ -113,9 +116,13 @@ def table_html(records: list[dict[str, Any]]) -> str:
         + "</tr>"
         for record in records[::step]
     )
-    note = f"<p>Every {step}th of {len(records)} rows; the file has all.</p>" if step > 1 else ""
+    thinned = _("Every {step}th of {count} rows; the file has all.")
+    note = (
+        f"<p>{html.escape(thinned.format(step=step, count=len(records)))}</p>" if step > 1 else ""
+    )
     return (
-        f'{note}<div class="rl-table" tabindex="0" role="region" aria-label="Data of the figure">'
+        f'{note}<div class="rl-table" tabindex="0" role="region" '
+        f'aria-label="{html.escape(_("Data of the figure"))}">'
         f'<table class="table"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
     )
 
@@ -134,10 +141,11 @@ def write_html(translator: HTML5Translator, node: plotly_figure) -> None:
     translator.body.append(
         f'<figure class="rl-figure"><figcaption>{html.escape(node["title"])}</figcaption>'
         f'<div class="rl-plot" role="img" aria-label="{html.escape(node["alt"])}" '
-        f'style="min-height:{int(height)}px">{draw(node["figure"])}'
+        f'style="--rl-height:{int(height)}px">{draw(node["figure"])}'
         f'<script type="application/json">{embedded_json(node["figure"])}</script></div>'
-        f"<details><summary>Show data</summary>{table_html(node['records'])}"
-        f'<p><a href="{up}_static/figures/{name}" download>Download as CSV</a></p></details>'
+        f"<details><summary>{html.escape(_('Show data'))}</summary>{table_html(node['records'])}"
+        f'<p><a href="{up}_static/figures/{name}" download>'
+        f"{html.escape(_('Download as CSV'))}</a></p></details>"
         "</figure>\n"
     )
     raise nodes.SkipNode

@@ -1,4 +1,4 @@
-"""Last touches on finished pages: the theme's accessibility findings, and a content policy.
+"""Last touches on finished pages: what the theme gets wrong, its icons, and a content policy.
 
 The policy stands in each page, so that it also holds when the site is served by a server nobody
 configured. Inline scripts are allowed by hash, one union for the whole site: the search page reads
@@ -16,16 +16,19 @@ from pathlib import Path
 from sphinx.application import Sphinx
 
 from rlhf_book import disk
+from rlhf_book.icons import inline_icons
 
 _INLINE_SCRIPT = re.compile(r"<script(?![^>]*\bsrc=)([^>]*)>(.*?)</script>", re.DOTALL)
 _HANDLER = re.compile(r'\son[a-z]+="([^"]*)"')
+_INDEX = re.compile(r'<script src="([^"]*)searchindex\.js"></script>')
+_MATHJAX = re.compile(r'\s*<script[^>]*src="[^"]*/vendor/mathjax/startup\.js[^"]*"></script>')
+_FORMULA = re.compile(r'class="[^"]*\bmath\b')
 _POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>')
 
-# (what the theme writes, what it should be): see the axe rule named behind each.
+# (what the theme writes, what it should be): an axe rule is named where it asks for the change.
 _MENDS = (
     # label-content-name-mismatch: the visible text is the name
     (r'(<button class="btn search-button-field[^>]*?) aria-label="[^"]*"', r"\1"),
-    (r'(<button class="[^"]*theme-switch-button[^>]*?) aria-label="[^"]*"', r"\1"),
     (r'<summary aria-label="[^"]*"', "<summary"),
     # region: the sidebar's logo and search lie outside of every landmark
     (
@@ -37,6 +40,12 @@ _MENDS = (
     (r' role="doc-biblioentry"', ""),
     # A notebook is kept, not shown in a new tab.
     (r'(<a href="(?:\.\./)*notebooks/[^"]*\.ipynb") target="_blank"', r"\1 download"),
+    # the home page: its own title twice
+    (r"<title>([^<]+) &#8212; \1</title>", r"<title>\1</title>"),
+    # the policy is long, and a browser looks for the encoding at the beginning: finish_pages
+    (r'\s*<meta charset="utf-8" ?/?>', ""),
+    # the theme says it three times
+    (r'\s*<meta name="viewport" content="width=device-width, initial-scale=1" ?/>', ""),
 )
 
 
@@ -47,7 +56,7 @@ def finish_pages(app: Sphinx, exception: Exception | None) -> None:
     root = Path(app.outdir)
     write_entrance(root, app.config.root_doc, app.config.html_title, app.config.language)
     pages = {
-        path: mend(path.read_text(encoding="utf-8"))
+        path: inline_icons(mend(path.read_text(encoding="utf-8")), root)
         for path in root.rglob("*.html")
         if "_static" not in path.relative_to(root).parts
     }
@@ -58,7 +67,8 @@ def finish_pages(app: Sphinx, exception: Exception | None) -> None:
     meta = policy(scripts, handlers)
     for path, page in pages.items():
         bare = _POLICY.sub("", page)
-        path.write_text(bare.replace("<head>", f"<head>{meta}", 1), encoding="utf-8")
+        head = f'<head><meta charset="utf-8">{meta}'
+        path.write_text(bare.replace("<head>", head, 1), encoding="utf-8")
 
 
 def write_entrance(root: Path, first_page: str, title: str, language: str) -> None:
@@ -87,10 +97,14 @@ def write_entrance(root: Path, first_page: str, title: str, language: str) -> No
 
 
 def mend(page: str) -> str:
-    """Mend what the theme gets wrong for assistive technology."""
+    """Mend what the theme gets wrong for assistive technology and for slow connections."""
     for pattern, replacement in _MENDS:
         page = re.sub(pattern, replacement, page)
-    return page
+    # The index of the whole book comes when a reader searches, but for the page of results.
+    if 'id="search-results"' not in page:
+        page = _INDEX.sub(r'<script defer src="\1_static/search-on-demand.js"></script>', page)
+    # Sphinx loads MathJax on the first page too, which has no formulas.
+    return page if _FORMULA.search(page) else _MATHJAX.sub("", page)
 
 
 def inline_scripts(page: str) -> list[str]:

@@ -18,12 +18,13 @@ from rlhf_book import explorer
 from rlhf_lab.figures import THEMES, theme_layout
 
 MATHJAX = (
-    "tex-chtml.js",
-    "output/chtml/fonts",
+    "startup.js",
+    "core.js",
+    "input/tex.js",
     "input/tex/extensions",
-    "a11y",  # loaded when a reader asks for spoken or explorable mathematics
-    "sre",
-    "ui",
+    "output/chtml.js",
+    "output/chtml/fonts",
+    "a11y/assistive-mml.js",  # MathML for screen readers
 )
 
 
