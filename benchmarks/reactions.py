@@ -69,7 +69,9 @@ class Probe:
 
 PROBES = {
     "PPO clip": Probe("explorer", "rlhf-explorer input"),
-    "β×γ, β against KL": Probe("sweep", "rlhf-explorer input[type=range]"),
+    "β×γ, from β = 0": Probe(
+        "sweep", "rlhf-explorer input[type=range]", ("ArrowRight", "ArrowLeft")
+    ),
     "token inspector": Probe("tokens", ".rl-token[tabindex='0']", ("ArrowRight", "ArrowLeft")),
 }
 
@@ -113,7 +115,10 @@ def measure(browser: Any, address: str, probe: Probe) -> dict[str, Any]:
         protocol.send("Performance.enable", {"timeDomain": "threadTicks"})
         page.locator(probe.selector).first.focus()
         page.wait_for_timeout(300)  # what came with the page has been drawn
+        before = page.locator("rlhf-explorer").inner_text()
         first.append(press(page, protocol, probe.keys[0]))
+        if page.locator("rlhf-explorer").inner_text() == before:
+            sys.exit(f"{probe.page}: {probe.keys[0]} changed nothing, so nothing was measured")
         later += [press(page, protocol, probe.keys[(i + 1) % 2]) for i in range(PRESSES)]
         context.close()
     return {
