@@ -126,13 +126,14 @@ def sitemap(pages: list[str], site: str) -> str:
     )
 
 
-# The nearest folder above the missing page that has the search index is the site.
+# The nearest folder above the missing page that has a file of every Sphinx site is the site.
 _FIND_SITE = """
 (async () => {
   const parts = location.pathname.split("/").slice(0, -1);
   for (let n = parts.length; n > 0; n--) {
     const root = `${parts.slice(0, n).join("/")}/`;
-    const found = await fetch(`${root}searchindex.js`, { method: "HEAD" }).catch(() => null);
+    const found = await fetch(`${root}_static/documentation_options.js`).catch(() => null);
+    await found?.text();
     if (!found?.ok) continue;
     const link = document.querySelector("a"), form = document.querySelector("form");
     link.setAttribute("href", root + link.getAttribute("href"));
@@ -143,8 +144,9 @@ _FIND_SITE = """
 """
 _STYLE = """
 :root { color-scheme: light dark; font: 1.1rem/1.6 system-ui, sans-serif; }
-body { display: grid; margin: 0; min-height: 100vh; place-items: center; }
-main { max-width: 32rem; padding: 1.5rem; }
+body { align-content: center; background: Canvas; color: CanvasText; margin: 0; min-height: 100vh; }
+main { box-sizing: border-box; margin: auto; max-width: 32rem; padding: 1.5rem; }
+a { color: inherit; }
 h1 { font-size: 1.8rem; line-height: 1.2; margin: 0 0 0.5rem; }
 form { display: flex; gap: 0.5rem; }
 input, button { font: inherit; padding: 0.4rem 0.75rem; }
