@@ -33,7 +33,7 @@ WAIT = 300_000  # milliseconds
 PRESS = """
 () => new Promise((done) => {
   const pressed = performance.now();
-  const columns = [...document.querySelectorAll(".rl-said")];
+  const columns = [...document.querySelectorAll(".rl-written")];
   const came = columns.map(() => []);
   const observers = columns.map((column, i) => {
     const note = (records) => {

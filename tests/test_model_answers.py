@@ -109,3 +109,12 @@ def test_styles_have_no_colour_of_their_own() -> None:
     assert not re.search(r"#[0-9a-fA-F]{3,8}\b|rgb\(", styles)
     known = set(re.findall(r"(--rl-[\w-]+):", files.palette_css()))
     assert set(re.findall(r"var\((--rl-[\w-]+)\)", styles)) - known == {"--rl-share"}
+
+
+def test_styles_leave_those_of_other_drawings_alone() -> None:
+    """On a page with both, a name that means two things would be drawn as a mixture."""
+    own, shared = (
+        set(re.findall(r"\.(rl-[\w-]+)", (files.STATIC / name).read_text(encoding="utf-8")))
+        for name in ("model-answers.css", "explorer.css")
+    )
+    assert own & shared == {"rl-explorer", "rl-button", "rl-heading", "rl-slider"}

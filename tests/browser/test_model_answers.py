@@ -55,7 +55,7 @@ def wait_for_the_end(page: Any) -> None:
 def said(page: Any) -> list[str]:
     """The answers in sight, without the sign of their end."""
     script = "box => [...box.querySelectorAll('.rl-piece:not(.rl-end)')].map(n => n.textContent)"
-    boxes = page.locator(".rl-said")
+    boxes = page.locator(".rl-written")
     return ["".join(boxes.nth(i).evaluate(script)) for i in range(boxes.count())]
 
 
@@ -88,15 +88,15 @@ def test_by_mouse(opened: Any, examples: Any) -> None:
     assert set(spoken) == expected
     weights = [url for url in files if ".safetensors" in url]
     assert len(weights) == 4
-    page.locator(".rl-said").nth(2).locator(".rl-piece").nth(1).click()
-    table = page.locator(".rl-next")
+    page.locator(".rl-written").nth(2).locator(".rl-piece").nth(1).click()
+    table = page.locator(".rl-expected")
     table.wait_for()
     assert table.locator("thead th").all_inner_texts() == [LABELS["token"], *TITLES]
     rows = [row.split("\t") for row in table.locator("tbody tr").all_inner_texts()]
     numbers = [[float(cell) for cell in row[1:]] for row in rows]
     for column in zip(*numbers, strict=True):
         assert sum(column) == pytest.approx(100, abs=0.05 * len(rows) + 1e-9)
-    first = page.locator(".rl-said").nth(2).locator(".rl-piece").first.inner_text()
+    first = page.locator(".rl-written").nth(2).locator(".rl-piece").first.inner_text()
     sentence = page.locator(".rl-sentence").inner_text()
     assert sentence.startswith(f"After “{first.strip()}”, PPO, γ = 0 wrote “")
     assert LABELS["written"] in table.locator("tbody").inner_text()
@@ -121,13 +121,13 @@ def test_by_keyboard(opened: Any) -> None:
     assert field.input_value() == "who is red?\n"
     field.press("Enter")
     wait_for_the_end(page)
-    page.locator(".rl-said .rl-end").first.or_(page.locator(".rl-said .rl-piece").first).wait_for()
+    page.locator(".rl-written .rl-piece").first.wait_for()
     greedy = said(page)
-    pieces = page.locator(".rl-said").first.locator(".rl-piece")
-    assert page.locator('.rl-said [tabindex="0"]').count() == 4
+    pieces = page.locator(".rl-written").first.locator(".rl-piece")
+    assert page.locator('.rl-written [tabindex="0"]').count() == 4
     pieces.first.focus()
     page.keyboard.press("ArrowRight")
-    page.locator(".rl-next").wait_for()
+    page.locator(".rl-expected").wait_for()
     assert page.evaluate("document.activeElement.getAttribute('aria-selected')") == "true"
     page.keyboard.press("Home")
     assert page.locator(".rl-sentence").inner_text().startswith("As its first token, base wrote")
@@ -172,7 +172,7 @@ def test_stop(opened: Any) -> None:
     page.unroute("**/model.safetensors*")
     page.evaluate(
         """() => {
-          const box = document.querySelector('.rl-said');
+          const box = document.querySelector('.rl-written');
           new MutationObserver((_, observer) => {
             if (box.querySelectorAll('.rl-piece').length < 2) return;
             observer.disconnect();
@@ -186,7 +186,7 @@ def test_stop(opened: Any) -> None:
     wait_for_the_end(page)
     assert page.locator(".rl-status").inner_text() == LABELS["stopped"]
     assert page.locator(".rl-column").first.locator(".rl-small").inner_text() == LABELS["stopped"]
-    assert 2 <= page.locator(".rl-said").first.locator(".rl-piece").count() < 8
+    assert 2 <= page.locator(".rl-written").first.locator(".rl-piece").count() < 8
     button(page, "answer").click()
     wait_for_the_end(page)
     assert page.locator(".rl-status").inner_text() == LABELS["done"]
@@ -267,8 +267,8 @@ def test_no_finding_and_no_sideways_scroll(
     page = seen.page
     button(page, "answer").click()
     wait_for_the_end(page)
-    page.locator(".rl-said .rl-piece").first.click()
-    page.locator(".rl-next").wait_for()
+    page.locator(".rl-written .rl-piece").first.click()
+    page.locator(".rl-expected").wait_for()
     tops = [page.locator(".rl-column").nth(i).bounding_box()["y"] for i in range(4)]
     assert len(set(tops)) == (4 if width == 360 else 1)
     audit(seen, width)
@@ -324,9 +324,9 @@ def test_hostile_prompts_and_answers_stay_text(opened: Any, examples: Any) -> No
     button(page, "answer").click()
     wait_for_the_end(page)
     assert said(page) == [HOSTILE] * 4
-    page.locator(".rl-said .rl-piece").first.click()
-    page.locator(".rl-next").wait_for()
-    assert HOSTILE.replace(" ", "·") in page.locator(".rl-next").inner_text()
+    page.locator(".rl-written .rl-piece").first.click()
+    page.locator(".rl-expected").wait_for()
+    assert HOSTILE.replace(" ", "·") in page.locator(".rl-expected").inner_text()
     assert HOSTILE in page.locator(".rl-spoken").text_content()
     assert page.locator("rlhf-explorer").locator("img, a, iframe, script").count() == 0
     assert page.evaluate("window.ran") is None
@@ -360,7 +360,7 @@ def test_hostile_labels_and_titles_stay_text(
     root.locator(".rl-primary").click()
     root.locator(".rl-status", has_text=LABELS["done"]).wait_for()
     root.locator(".rl-piece").first.click()
-    root.locator(".rl-next").wait_for()
+    root.locator(".rl-expected").wait_for()
     assert root.locator("img, a, iframe, script").count() == 0
     assert seen.page.evaluate("window.ran") is None
     assert not seen.errors

@@ -277,7 +277,7 @@ function promptForm({ labels, number, examples, onAnswer }) {
         "div",
         { class: "rl-settings" },
         warmth.row,
-        html("div", { class: "rl-seed" }, html("label", { for: seedId }, labels.seed), seed),
+        html("div", { class: "rl-seed-field" }, html("label", { for: seedId }, labels.seed), seed),
       ),
     ],
     prompt: () => field.value.trim(),
@@ -296,7 +296,7 @@ function promptForm({ labels, number, examples, onAnswer }) {
  * @param {(token: number) => void} options.onChoose
  */
 function answerColumn({ title, labels, onChoose }) {
-  const box = html("div", { class: "rl-said", "aria-label": fill(labels.answer_name, { model: title }) });
+  const box = html("div", { class: "rl-written", "aria-label": fill(labels.answer_name, { model: title }) });
   const note = html("p", { class: "rl-small" });
   /** @type {{ node: HTMLElement, id: number, text: string }[]} */
   let tokens = [];
@@ -386,7 +386,7 @@ function nextTokenView({ models, reference, labels, number }) {
   const foot = html("tfoot");
   const caption = html("caption", {}, labels.next_table);
   const head = html("thead", {}, html("tr", {}, ...heads));
-  const table = html("table", { class: "rl-next" }, caption, head, body, foot);
+  const table = html("table", { class: "rl-expected" }, caption, head, body, foot);
   const node = html("section", { "aria-label": labels.next_name }, sentence, table);
   node.hidden = true;
 
