@@ -80,7 +80,7 @@ def export_difference(policy: nn.Module, base: str | Path, folder: str | Path) -
     """Write how a GPT-2 policy, LoRA merged, differs from an exported one.
 
     A matrix becomes one byte per weight, round((w − w_base) / s), and a float32 scale
-    s = max |w − w_base| / 127 for each of its rows; other weights become their difference in
+    s = max(abs(w − w_base)) / 127 for each of its rows; other weights become their difference in
     float32. Configuration and tokenizer must be those of the base, and are not written.
 
     Args:
