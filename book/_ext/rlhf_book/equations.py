@@ -3,7 +3,8 @@
 A docstring of ``rlhf_lab`` names the label of its equation in double backquotes, and that is all an
 author writes. On the page the equation's number, and a line below it, lead to the function's entry
 in the reference; in the reference the label leads to the equation. A label on one side alone is a
-warning, and so fails the build.
+warning, and so fails the build. A step of a derivation, which no code computes, has a label that
+does not begin with ``eq-``.
 """
 
 from __future__ import annotations
@@ -84,7 +85,8 @@ def orphans(
 
 def check(_app: Sphinx, env: BuildEnvironment) -> None:
     """Warn of every orphan, once all documents are read."""
-    labels = {label: page for label, (page, _) in _math(env).equations.items()}
+    equations = _math(env).equations
+    labels = {label: page for label, (page, _) in equations.items() if LABEL.fullmatch(label)}
     documented = {name: entry.docname for name, entry in _python(env).objects.items()}
     for page, message in orphans(labels, _implementers(), documented):
         logger.warning(message, location=page, type="rlhf", subtype="equation")
