@@ -86,7 +86,7 @@ def test_pages_load_only_what_they_use(small_site: Path) -> None:
             continue
         page = path.read_text(encoding="utf-8")
         assert "fontawesome.js" not in page, path
-        assert ("mathjax/startup.js" in page) == (path.name == "index.html" and "eqno" in page)
+        assert ("mathjax/startup.js" in page) == ('class="math' in page), path
         assert ('src="searchindex.js"' in page) == (path.name == "search.html"), path
         assert page.index("<meta charset") < 100, path  # a browser looks for it in 1,024 bytes
 
@@ -119,14 +119,14 @@ def test_exactly_the_pages_that_use_it_run_again(
         "def number():\n    from rlhf_lab import inner\n\n    return inner.number()\n"
     )
     book = new_book()
-    (book / "book/results/sweep").mkdir(parents=True)
-    result = book / "book/results/sweep/runs.json"
+    (book / "book/results/made").mkdir(parents=True)
+    result = book / "book/results/made/runs.json"
     result.write_text("[]")
     codes = {
         "direct": "from rlhf_lab.errors import InputError",
         "indirect": "from rlhf_lab.files import atomic_write",
         "lazy": "from rlhf_lab.outer import number; print(number())",
-        "reads": "print(open('results/sweep/runs.json').read())",
+        "reads": "print(open('results/made/runs.json').read())",
         "alone": "1",
     }
     for name, code in codes.items():
@@ -158,7 +158,7 @@ def test_exactly_the_pages_that_use_it_run_again(
     # And nothing that these pages use: another module, a new one, another result, text.
     edit(package / "svg.py", "from __future__ import annotations", "")
     (package / "newer.py").write_text("")
-    (book / "book/results/sweep/answers.json").write_text("[]")
+    (book / "book/results/made/answers.json").write_text("[]")
     (book / "book/newer.md").write_text("# No page of this book")
     edit(book / "book/alone.md", "# Page", "# Another title")
     assert ran() == {"lazy", "reads"}
@@ -201,7 +201,7 @@ def test_plain_sphinx_builds_the_same_and_looks_at_what_changed(
     assert done.returncode == 0, done.stderr[-3000:]
     plain = book / "_build/plain/html"
     ours = articles(book / "_build/html")
-    assert len(ours) == 4
+    assert len(ours) == len(list((book / "book").glob("*.md")))
     assert articles(plain) == ours  # stamps of the time of execution included: one cache
 
     # A page whose text is as it was, but not the file that it reads.

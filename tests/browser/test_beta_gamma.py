@@ -433,7 +433,7 @@ def test_data_that_do_not_come(small_site: Path, visit: Any, serve_folder: Any) 
         path.unlink()
     seen = visit(f"{serve_folder(broken)}/book/sweep.html")
     seen.page.locator("rlhf-explorer").scroll_into_view_if_needed()
-    seen.page.locator("rlhf-explorer .rl-note").wait_for(state="visible")
+    seen.page.locator("rlhf-explorer .rl-unseen").wait_for(state="visible")
     assert seen.page.locator(".rl-still svg").is_visible()
 
 

@@ -206,7 +206,7 @@ def test_without_scripts_the_still_drawing_and_a_sentence(small_address: str, vi
 def test_from_disk_the_still_drawing_and_a_sentence(small_site: Path, visit: Any) -> None:
     seen = visit(f"file://{small_site}/book/explorer.html")
     seen.page.locator("rlhf-explorer").scroll_into_view_if_needed()
-    seen.page.locator("rlhf-explorer .rl-note").wait_for(state="visible")
+    seen.page.locator("rlhf-explorer .rl-unseen").wait_for(state="visible")
     assert seen.page.locator(".rl-still svg").is_visible()
     assert not seen.errors
 
@@ -217,7 +217,7 @@ def test_a_module_that_does_not_come(small_site: Path, visit: Any, serve_folder:
     shutil.copytree(small_site, broken, dirs_exist_ok=True)
     (broken / "_static" / "components" / "ppo-clip.js").unlink(missing_ok=True)
     seen = visit(f"{serve_folder(broken)}/book/explorer.html")
-    seen.page.locator("rlhf-explorer .rl-note").wait_for(state="visible")
+    seen.page.locator("rlhf-explorer .rl-unseen").wait_for(state="visible")
     assert seen.page.locator(".rl-still svg").is_visible()
 
 

@@ -301,7 +301,7 @@ def test_without_scripts_the_published_answers(
 
 def test_from_disk_the_published_answers_and_a_sentence(small_site: Path, visit: Any) -> None:
     seen = visit(f"file://{small_site}/book/answers.html")
-    seen.page.locator("rlhf-explorer .rl-note").wait_for(state="visible")
+    seen.page.locator("rlhf-explorer .rl-unseen").wait_for(state="visible")
     assert seen.page.locator("rlhf-explorer table").is_visible()
     assert not seen.errors
 

@@ -38,7 +38,7 @@ class Explorer extends HTMLElement {
       given.data = { ...more, ...given.data };
     } catch (error) {
       console.warn(error.message); // the still drawing and its data stay
-      this.querySelector(".rl-note").hidden = false;
+      this.querySelector(".rl-unseen").hidden = false;
       return;
     }
     this.#view = module.render({ root: this, ...given, onChange: () => {} });

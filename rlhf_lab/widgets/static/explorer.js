@@ -3,7 +3,7 @@
 (() => {
   "use strict";
   if (location.protocol === "file:") {
-    for (const note of document.querySelectorAll("rlhf-explorer .rl-note")) note.hidden = false;
+    for (const note of document.querySelectorAll("rlhf-explorer .rl-unseen")) note.hidden = false;
     return;
   }
   import(new URL("element.js", document.currentScript.src).href);
