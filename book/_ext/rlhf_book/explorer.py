@@ -122,7 +122,8 @@ def write_html(translator: HTML5Translator, node: explorer) -> None:
         f'<rlhf-explorer class="rl-explorer" component="{html.escape(node["name"])}"{source}>'
         f'<div class="rl-still" role="img" aria-label="{html.escape(node["alt"])}">'
         f"{draw(node['still'])}</div>"
-        f'<noscript><p class="rl-missed">{note}</p></noscript><p class="rl-unseen" hidden>{note}</p>'
+        f'<noscript><p class="rl-missed">{note}</p></noscript>'
+        f'<p class="rl-unseen" hidden>{note}</p>'
         f"<details><summary>{html.escape(labels['show_data'])}</summary>"
         f"{table_html(node['records'])}</details>"
         f'<script type="application/json">{embedded_json(given)}</script>'

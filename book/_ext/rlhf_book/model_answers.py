@@ -79,7 +79,8 @@ def write_html(translator: HTML5Translator, node: answering_models) -> None:
         f'<figure class="rl-figure"><figcaption>{html.escape(node["title"])}</figcaption>'
         f'<rlhf-explorer class="rl-explorer" component="{model_answers.NAME}">'
         f"{answers_html(labels, data)}"
-        f'<noscript><p class="rl-missed">{note}</p></noscript><p class="rl-unseen" hidden>{note}</p>'
+        f'<noscript><p class="rl-missed">{note}</p></noscript>'
+        f'<p class="rl-unseen" hidden>{note}</p>'
         f'<script type="application/json">{embedded_json(node["given"])}</script>'
         "</rlhf-explorer></figure>\n"
     )
