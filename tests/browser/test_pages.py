@@ -198,12 +198,14 @@ def test_search_from_disk_says_what_it_cannot_do(
     small_site: Path, small_address: str, visit: Any
 ) -> None:
     """A browser reads no other page from disk; with a server it shows the lines around a word."""
-    word = "divergence"
+    word = "ladder"
     seen = visit(f"file://{small_site}/search.html?q={word}")
     page = seen.page
     found = page.locator("#search-results li")
     found.first.wait_for()
-    page.wait_for_function("document.querySelector('.search-summary')?.textContent.includes('1')")
+    page.wait_for_function(
+        "() => document.querySelector('.search-summary')?.textContent.includes('1')"
+    )
     assert found.locator("a").first.inner_text() == "A chapter of everything"
     assert page.locator("[data-from-disk]").is_visible()
     assert not seen.errors

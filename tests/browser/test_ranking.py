@@ -232,6 +232,8 @@ def test_by_mouse(widget: Any) -> None:
     page.mouse.up()
     assert letters(page) == "EBCDA"
     assert page.locator(".rl-dragged").count() == 0
+    # Rows glide back; a forced click goes to where the button was.
+    page.wait_for_function("() => document.getAnimations().length === 0")
     page.get_by_role("button", name=LABELS["up"].format(answer="E")).click(force=True)  # on top
     assert letters(page) == "EBCDA"
     page.get_by_role("button", name=LABELS["down"].format(answer="E")).click()
