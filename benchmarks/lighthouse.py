@@ -2,8 +2,8 @@
 
 Needs Chromium, and Lighthouse from npm in a folder of its own, named by ``LIGHTHOUSE``::
 
-    npm install --prefix /tmp/lighthouse lighthouse@12
-    make book && LIGHTHOUSE=/tmp/lighthouse python -m benchmarks lighthouse
+    npm install --prefix FOLDER lighthouse@12
+    make book && LIGHTHOUSE=FOLDER python -m benchmarks lighthouse
 
 The pages are served from this machine as a plain host would serve them: compressed, under a
 sub-path. Scores are medians of three visits, which a busy machine makes worse.

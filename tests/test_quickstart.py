@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from small_chain import small_chain
 
 from rlhf_lab import pipeline, quickstart
-from rlhf_lab.config import ChainConfig, PPOConfig, RMConfig, SFTConfig
+from rlhf_lab.config import ChainConfig
 from rlhf_lab.errors import CheckpointError
 from rlhf_lab.evaluate import Neural, held_out_loss
 from rlhf_lab.models import load_policy
@@ -28,21 +29,7 @@ from rlhf_lab.world.prompts import USE_CASES
 @pytest.fixture(scope="module")
 def config(fernwick_model) -> ChainConfig:
     """Every stage once, on a random model."""
-    return ChainConfig(
-        model=str(fernwick_model),
-        demonstrations=8,
-        early_demonstrations=4,
-        rankings=4,
-        prompts=8,
-        ptx_documents=40,
-        evaluation_prompts=12,
-        sft=SFTConfig(epochs=1, batch_size=4, micro_batch_size=4, max_length=256),
-        rm=RMConfig(epochs=1, batch_size=2, max_length=256),
-        ppo=PPOConfig(
-            steps=5, batch_size=4, minibatches=1, max_prompt_length=160, max_response_length=12,
-            checkpoint_every=2, learning_rate=3e-3, ema_decay=0.0,
-        ),
-    )  # fmt: skip
+    return small_chain(fernwick_model, evaluation_prompts=12, steps=5, checkpoint_every=2)
 
 
 @pytest.fixture(scope="module")

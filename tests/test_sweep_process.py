@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from small_chain import small_chain
 
 from rlhf_lab import sweep_process
-from rlhf_lab.config import ChainConfig, PPOConfig, RMConfig, SFTConfig, SweepConfig
+from rlhf_lab.config import ChainConfig, SweepConfig
 from rlhf_lab.errors import InputError
 from rlhf_lab.sweep import sweep
 from rlhf_lab.sweep_process import Stage, SweepProcess, published_config
@@ -22,21 +23,7 @@ SIZE = {"questions": 2, "documents": 4, "samples": 2}
 
 @pytest.fixture(scope="module")
 def config(fernwick_model: Path) -> ChainConfig:
-    return ChainConfig(
-        model=str(fernwick_model),
-        demonstrations=8,
-        early_demonstrations=4,
-        rankings=4,
-        prompts=8,
-        ptx_documents=40,
-        evaluation_prompts=6,
-        sft=SFTConfig(epochs=1, batch_size=4, micro_batch_size=4, max_length=256),
-        rm=RMConfig(epochs=1, batch_size=2, max_length=256),
-        ppo=PPOConfig(
-            steps=4, batch_size=4, minibatches=1, max_prompt_length=160, max_response_length=12,
-            checkpoint_every=1, learning_rate=3e-3, ema_decay=0.0,
-        ),
-    )  # fmt: skip
+    return small_chain(fernwick_model, evaluation_prompts=6, steps=4, checkpoint_every=1)
 
 
 @pytest.fixture(scope="module")

@@ -143,7 +143,9 @@ def number_links(
         target = escape(f"{uri}#{entry.node_id}")
         return f'{match[1]}<a href="{target}" title="{escape(names[0])}">{match[3]}</a>'
 
-    context["body"] = _NUMBER.sub(linked, context["body"])
+    body = _NUMBER.sub(linked, context["body"])
+    # A wide one scrolls on a narrow page, and has to be reached by keyboard for that.
+    context["body"] = body.replace('<div class="math ', '<div tabindex="0" class="math ')
 
 
 def anchor(label: str) -> str:

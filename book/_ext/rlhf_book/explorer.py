@@ -32,7 +32,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 from sphinx.writers.html5 import HTML5Translator
 
-from rlhf_book.figure import embedded_json, table_html, take_apart, write_text
+from rlhf_book.figure import add_drawing, embedded_json, table_html, take_apart
 from rlhf_lab.errors import InputError
 from rlhf_lab.svg import draw
 from rlhf_lab.widgets import (
@@ -183,13 +183,6 @@ def write_files(folder: Path) -> None:
 
 def register(app: Sphinx) -> None:
     """Tell Sphinx about the directive."""
-    app.add_node(
-        explorer,
-        html=(write_html, None),
-        latex=(write_text, None),
-        text=(write_text, None),
-        man=(write_text, None),
-        texinfo=(write_text, None),
-    )
+    add_drawing(app, explorer, write_html)
     app.add_directive("explorer", ExplorerDirective)
     app.connect("html-page-context", add_files)

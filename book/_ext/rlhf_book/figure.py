@@ -13,6 +13,7 @@ import html
 import io
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -151,7 +152,7 @@ def write_html(translator: HTML5Translator, node: plotly_figure) -> None:
     raise nodes.SkipNode
 
 
-def write_text(translator: nodes.NodeVisitor, node: plotly_figure) -> None:
+def write_text(translator: nodes.NodeVisitor, node: nodes.Element) -> None:
     """Other formats get title and alternative text."""
     paragraph = nodes.paragraph("", f"[{node['title']} {node['alt']}]")
     paragraph.walkabout(translator)
@@ -171,16 +172,15 @@ def add_scripts(
             app.add_js_file(name, loading_method="defer")
 
 
+def add_drawing(app: Sphinx, node: type[nodes.Element], write: Callable[..., None]) -> None:
+    """Add a node with ``title`` and ``alt`` that ``write`` puts into HTML, and others as text."""
+    others: dict[str, Any] = dict.fromkeys(("latex", "text", "man", "texinfo"), (write_text, None))
+    app.add_node(node, html=(write, None), **others)
+
+
 def register(app: Sphinx) -> None:
     """Tell Sphinx and myst-nb about plotly figures."""
-    app.add_node(
-        plotly_figure,
-        html=(write_html, None),
-        latex=(write_text, None),
-        text=(write_text, None),
-        man=(write_text, None),
-        texinfo=(write_text, None),
-    )
+    add_drawing(app, plotly_figure, write_html)
     app.connect("html-page-context", add_scripts)
     # myst-nb finds renderers by entry points of installed packages only. An entry point of rlhf-lab
     # would act in every other book of the same environment, so ours joins the list here.

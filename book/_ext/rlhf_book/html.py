@@ -35,8 +35,6 @@ _MENDS = (
         r'<div id="pst-primary-sidebar" class="',
         '<div id="pst-primary-sidebar" role="region" aria-label="Site sidebar" class="',
     ),
-    # scrollable-region-focusable: a wide equation on a narrow page
-    (r'<div class="math ', '<div tabindex="0" class="math '),
     # aria-required-children, aria-allowed-role: citations are not a list of list items
     (r'<div role="list" class="citation-list">', '<div class="citation-list">'),
     (r' role="doc-biblioentry"', ""),

@@ -21,7 +21,7 @@ from sphinx.util.docutils import SphinxDirective
 from sphinx.writers.html5 import HTML5Translator
 
 from rlhf_book import explorer
-from rlhf_book.figure import embedded_json, write_text
+from rlhf_book.figure import add_drawing, embedded_json
 from rlhf_lab.errors import InputError
 from rlhf_lab.widgets import files, model_answers
 
@@ -101,13 +101,6 @@ def add_styles(
 
 def register(app: Sphinx) -> None:
     """Tell Sphinx about the directive."""
-    app.add_node(
-        answering_models,
-        html=(write_html, None),
-        latex=(write_text, None),
-        text=(write_text, None),
-        man=(write_text, None),
-        texinfo=(write_text, None),
-    )
+    add_drawing(app, answering_models, write_html)
     app.add_directive(model_answers.NAME, ModelAnswersDirective)
     app.connect("html-page-context", add_styles)
