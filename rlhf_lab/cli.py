@@ -143,6 +143,13 @@ def examiner(
     settings: Settings,
     *,
     model: Model = "tiny",
+    start: Annotated[
+        str | None,
+        typer.Option(
+            help="Examiner that goes on learning: tiny-examiner or a folder.",
+            show_default="--model",
+        ),
+    ] = None,
     training: Training,
 ) -> None:
     """Before step 2: a reward model that learns to judge from marked exams."""
@@ -153,7 +160,7 @@ def examiner(
     from rlhf_lab.stages import run_examiner
 
     run = training.run("examiner", model, world_seed=config.world_seed)
-    _print(run_examiner(config, run), training.as_json)
+    _print(run_examiner(config, run, start), training.as_json)
 
 
 @app.command()

@@ -170,6 +170,7 @@ class ExaminerConfig(RMConfig):
     """Before step 2: a reward model that learns to judge from marked exams."""
 
     world_seed: int = _field(0, "seed of the Fernwick world whose exams are marked")
+    term: int = _field(1, "mix of the exams: 1 has all kinds, 2 more of those that are hard")
     exams: int = _field(128_000, "marked exams")
     pupil_share: float = _field(0.25, "share of the exams whose answers policies wrote")
     epochs: float = _field(2.0, "passes over the exams")
@@ -180,7 +181,7 @@ class ExaminerConfig(RMConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _positive(self, "exams")
+        _positive(self, "exams", "term")
         _unit_interval(self, "pupil_share")
 
 

@@ -156,14 +156,18 @@ Meant for teaching and research at small scale only.
 """
 
 
-def examiner_card(config: ExaminerConfig, start: str, accuracy: Mapping[str, float]) -> str:
+def examiner_card(
+    config: ExaminerConfig, base: str, accuracy: Mapping[str, float], start: str | None = None
+) -> str:
     """Model card of an examiner.
 
     Args:
-        start: the base model that it started from.
+        base: the base model that it, or the first in its line, started from.
         accuracy: share of pairs ordered as the teacher did, by kind and for ``"all"``.
+        start: the examiner that it started from, if any.
     """
-    command = shlex.join(["rlhf-lab", "examiner", "--model", start, *_changed(config)])
+    words = ["rlhf-lab", "examiner", "--model", base, *_changed(config)]
+    command = shlex.join(words if start is None else [*words, "--start", start])
     rows = "\n".join(
         f"| {kind.replace('_', ' ')} | {100 * share:.1f} % |" for kind, share in accuracy.items()
     )
@@ -172,7 +176,7 @@ license: mit
 language: en
 ---
 
-# rlhf_lab {start} examiner
+# rlhf_lab {base} examiner
 
 A reward model for *From Feature Templates to Aligned Models* that has read marked exams and never
 met a labeler: what the reward model of step 2 starts from. The paper's started from a model that
@@ -180,10 +184,10 @@ was fine-tuned on public question sets (Ouyang et al. 2022, appendix C.2).
 
 | | |
 |---|---|
-| data | {config.exams:,} exams of Fernwick, world {config.world_seed} |
+| data | {config.exams:,} exams of Fernwick, world {config.world_seed}, term {config.term} |
 | answered by policies | {100 * config.pupil_share:g} % of them |
 | passes over the data | {config.epochs:g} |
-| started from | {start} |
+| started from | {f"an examiner, {start}" if start else base} |
 | seeds | head and data order {config.seed}, world {config.world_seed} |
 | weights | float16, safetensors |
 

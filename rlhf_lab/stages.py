@@ -188,14 +188,22 @@ def run_pretrain(config: PretrainConfig, run: Run) -> dict[str, Any]:
     return _finish("pretrain", run, config, started, history, tokens=int(data.blocks.numel()))
 
 
-def run_examiner(config: ExaminerConfig, run: Run) -> dict[str, Any]:
-    """A reward model that has learned to judge from marked exams, and its export with a card."""
+def run_examiner(config: ExaminerConfig, run: Run, start: str | None = None) -> dict[str, Any]:
+    """A reward model that has learned to judge from marked exams, and its export with a card.
+
+    Args:
+        start: an examiner that goes on learning; None for the policy, which begins.
+    """
     started = time.time()
     policy, tokenizer = run.load()
     world = World(config.world_seed)
-    model = ScalarModel.from_policy(policy, config.seed)
-    full_stop = tokenizer(".", add_special_tokens=False)["input_ids"][-1]
-    model.begin_as(tokenizer.eos_token_id, full_stop)
+    if start is None:
+        model = ScalarModel.from_policy(policy, config.seed)
+        full_stop = tokenizer(".", add_special_tokens=False)["input_ids"][-1]
+        model.begin_as(tokenizer.eos_token_id, full_stop)
+    else:
+        model = ScalarModel.load(start, device=select_device(run.device))
+        require_same_vocabulary(model, policy, "start", start)
     exams = _exams(world, config, run)
     with completing():
         history = train_reward_model(
@@ -205,7 +213,7 @@ def run_examiner(config: ExaminerConfig, run: Run) -> dict[str, Any]:
     held_out = [world.exam(index, "valid") for index in range(HELD_OUT_EXAMS)]
     table = pair_accuracy(model, tokenizer, held_out, max_length=config.max_length)
     accuracy = dict(zip(table.kind, table.accuracy.round(4), strict=True))
-    card = examiner_card(config, run.model, accuracy)
+    card = examiner_card(config, run.model, accuracy, start)
     export_scalar(model, run.output_dir / "final", card, history[::-LOGGED][::-1])
     return _finish("examiner", run, config, started, history, held_out_pair_accuracy=accuracy)
 
@@ -216,7 +224,7 @@ def _exams(world: World, config: ExaminerConfig, run: Run) -> list[Ranking]:
     exams = []
     with Progress(config.exams - by_pupils, "exams", quiet=run.quiet) as progress:
         for index in range(config.exams - by_pupils):
-            exams.append(world.exam(index))
+            exams.append(world.exam(index, term=config.term))
             progress.update()
     return exams + _pupils_exams(world, by_pupils, config, run)
 
@@ -226,14 +234,14 @@ def _pupils_exams(world: World, count: int, config: ExaminerConfig, run: Run) ->
 
     A reward model will be asked about mistakes like theirs, which nobody can think of beforehand.
     """
-    path = run.output_dir / "pupils" / f"exams-{count}.jsonl"
+    path = run.output_dir / "pupils" / f"exams-{count}-term-{config.term}.jsonl"
     if count == 0:
         return []
     if not path.exists():
         settings = ChainConfig(model=run.model, world_seed=config.world_seed, **PUPILS)
         device = select_device(run.device)
         pupils = Chain(settings, path.parent, device=device, quiet=run.quiet)
-        prompts = [world.exam_prompt(index) for index in range(count)]
+        prompts = [world.exam_prompt(index, term=config.term) for index in range(count)]
         write_jsonl(path, pupils.ranked(prompts, world.mark))
     return read_jsonl(path, Ranking)
 

@@ -187,7 +187,7 @@ def test_an_examiner_is_trained_goes_on_and_is_what_a_reward_model_starts_from(
     assert (found["stage"], found["steps"]) == ("examiner", 4)
     accuracy = found["held_out_pair_accuracy"]
     assert {"all", "statements"} <= set(accuracy) and all(0 <= v <= 1 for v in accuracy.values())
-    marked = read_jsonl(whole / "pupils/exams-4.jsonl", Ranking)
+    marked = read_jsonl(whole / "pupils/exams-4-term-1.jsonl", Ranking)
     assert [exam.labeler for exam in marked] == ["teacher"] * 4
     final = whole / "final"
     for name, digest in json.loads((final / "hashes.json").read_text()).items():

@@ -11,6 +11,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Sequence
 
+from rlhf_lab.errors import InputError
 from rlhf_lab.records import Prompt, Ranking
 from rlhf_lab.world.answers import (
     changed_story,
@@ -32,6 +33,9 @@ EXAMS = {
     STATEMENTS: 14, "generation": 19, "open_qa": 16, "brainstorming": 11, "chat": 8, "rewrite": 9,
     "other": 6, "closed_qa": 5, "extract": 5, "classification": 4, "summarisation": 3,
 }  # fmt: skip
+# Every term asks by its own mix. The second returns to what the first leaves weak: exact tasks,
+# where one word decides, and facts that a conversation or a list hides.
+TERMS = {1: EXAMS, 2: {**EXAMS, "other": 36, "chat": 32, "open_qa": 28, "brainstorming": 22}}
 # How often an exam holds an answer of this quality, besides a right one.
 OTHERS = {
     "partial": 0.5, "wrong": 0.6, "mistaken": 0.8, "beside the point": 0.35, "garbled": 0.5,
@@ -47,9 +51,21 @@ TEACHER = "teacher"
 MARK = 0.05  # utility points; what differs by less has the same mark
 
 
-def draw_use_case(rng: random.Random) -> str:
-    """A use case as often as exams ask for it."""
-    kinds = {kind: weight for kind, weight in EXAMS.items() if kind != STATEMENTS}
+def stream(name: str, term: int) -> tuple[str, ...]:
+    """What the random numbers of a term are seeded by, so that no term repeats another.
+
+    Raises:
+        InputError: for an unknown term.
+    """
+    if term not in TERMS:
+        allowed = f"one of {', '.join(map(str, TERMS))}"
+        raise InputError("term", term, allowed, "choose a term that exams are written for")
+    return (name,) if term == 1 else (name, f"term {term}")
+
+
+def draw_use_case(rng: random.Random, term: int = 1) -> str:
+    """A use case as often as the exams of a term ask for it."""
+    kinds = {kind: weight for kind, weight in TERMS[term].items() if kind != STATEMENTS}
     return rng.choices(list(kinds), weights=list(kinds.values()))[0]
 
 
@@ -61,17 +77,18 @@ def mark(judge: Judge, prompt: Prompt, completions: Sequence[str]) -> Ranking:
     return Ranking(prompt.text, tuple(completions), ranks, prompt.kind, TEACHER)
 
 
-def make_exam(k: Knowledge, rng: random.Random, split: str = "train") -> Ranking:
+def make_exam(k: Knowledge, rng: random.Random, split: str = "train", term: int = 1) -> Ranking:
     """Two or more answers, the right one first, with the marks of a teacher as ranks.
 
     Statements are drawn from all facts, as the web is; prompts only from those of ``split``.
     """
-    if rng.random() * sum(EXAMS.values()) < EXAMS[STATEMENTS]:
+    mix = TERMS[term]
+    if rng.random() * sum(mix.values()) < mix[STATEMENTS]:
         marks: dict[str, int] = {}
         while len(set(marks.values())) < 2:  # all alike when a false statement came out as true
             marks = _statements(k, rng)
         return Ranking(WHICH, tuple(marks), tuple(marks.values()), STATEMENTS, TEACHER)
-    kind, judge = draw_use_case(rng), Judge(k)
+    kind, judge = draw_use_case(rng, term), Judge(k)
     found: list[str] = []
     while len(found) < 2:  # alone when every wrong answer came out as a right one
         prompt = make_prompt(k, rng, split=split, kind=kind)

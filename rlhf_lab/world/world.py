@@ -161,24 +161,28 @@ class World:
         labeler = rng.choice(self.labelers(group))
         return labeler.rank(prompt, completions, self.judge, rng)
 
-    def exam(self, index: int, split: str = "train") -> Ranking:
+    def exam(self, index: int, split: str = "train", term: int = 1) -> Ranking:
         """The ``index``-th marked exam of a split; see :mod:`rlhf_lab.world.exams`.
 
-        Raises:
-            InputError: for an unknown split.
-        """
-        check_split(split)
-        return exams.make_exam(self.knowledge, self._rng("exam", split, index), split)
-
-    def exam_prompt(self, index: int, split: str = "train") -> Prompt:
-        """The ``index``-th prompt, use cases as often as exams ask for them.
+        Args:
+            term: 1 or 2; the second asks more for what is hard.
 
         Raises:
-            InputError: for an unknown split.
+            InputError: for an unknown split or term.
         """
         check_split(split)
-        rng = self._rng("exam prompt", split, index)
-        return make_prompt(self.knowledge, rng, split=split, kind=exams.draw_use_case(rng))
+        rng = self._rng(*exams.stream("exam", term), split, index)
+        return exams.make_exam(self.knowledge, rng, split, term)
+
+    def exam_prompt(self, index: int, split: str = "train", term: int = 1) -> Prompt:
+        """The ``index``-th prompt, use cases as often as the exams of a term ask for them.
+
+        Raises:
+            InputError: for an unknown split or term.
+        """
+        check_split(split)
+        rng = self._rng(*exams.stream("exam prompt", term), split, index)
+        return make_prompt(self.knowledge, rng, split=split, kind=exams.draw_use_case(rng, term))
 
     def mark(self, prompt: Prompt, completions: Sequence[str]) -> Ranking:
         """Completions with a teacher's marks; see :func:`rlhf_lab.world.exams.mark`."""
