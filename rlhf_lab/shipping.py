@@ -166,8 +166,8 @@ def examiner_card(
         accuracy: share of pairs ordered as the teacher did, by kind and for ``"all"``.
         start: the examiner that it started from, if any.
     """
-    words = ["rlhf-lab", "examiner", "--model", base, *_changed(config)]
-    command = shlex.join(words if start is None else [*words, "--start", start])
+    begun = ["--start", start] if start else []
+    command = shlex.join(["rlhf-lab", "examiner", "--model", base, *begun, *_changed(config)])
     rows = "\n".join(
         f"| {kind.replace('_', ' ')} | {100 * share:.1f} % |" for kind, share in accuracy.items()
     )

@@ -206,6 +206,15 @@ def test_an_examiner_is_trained_goes_on_and_is_what_a_reward_model_starts_from(
     weights = [(f / "final/model.safetensors").read_bytes() for f in (whole, parts)]
     assert weights[0] == weights[1]
 
+    # A second term goes on from the first: at a step size of nothing it judges as before.
+    later = ["examiner", "--model", fernwick_model, "--start", final, "term=2", "exams=8"]
+    later += ["batch_size=4", "max_length=256", "epochs=1", "learning_rate=1e-12"]
+    found = output_of([*later, "--output-dir", tmp_path / "later"], capsys)
+    assert found["held_out_pair_accuracy"] == accuracy
+    assert read_jsonl(tmp_path / "later/pupils/exams-2-term-2.jsonl", Ranking) != marked[:2]
+    card = (tmp_path / "later/final/README.md").read_text()
+    assert f"--start {final} " in card and " term=2 " in card
+
     start = ["rm", "--model", fernwick_model, "--start", final, "--count", 4, "epochs=1"]
     small = ["batch_size=2", "max_length=256", "learning_rate=1e-12"]
     found = output_of([*start, *small, "--output-dir", tmp_path / "rm"], capsys)

@@ -124,3 +124,9 @@ def test_the_command_on_an_examiners_card_is_its_configuration():
     assert "| open qa | 75.0 % |" in card and "| statements | 98.8 % |" in card
     assert "12.5 % of them" in card
     assert "50 exams" in card and "2 kinds of held-out exams" in card
+    config = ExaminerConfig(term=2, exams=70)
+    card = examiner_card(config, "tiny", accuracy, "an examiner")
+    words = command_of(card)
+    assert words[:6] == ["rlhf-lab", "examiner", "--model", "tiny", "--start", "an examiner"]
+    assert load(ExaminerConfig, None, words[6:]) == config
+    assert "# rlhf_lab tiny examiner" in card and "term 2" in card

@@ -82,6 +82,29 @@ def test_kinds_have_their_shares(drawn):
         assert abs(found[kind] / COUNT - p) < 5 * (p * (1 - p) / COUNT) ** 0.5, kind
 
 
+def test_the_second_term_asks_other_questions_and_more_of_the_hard_ones():
+    later = [WORLD.exam(index, term=2) for index in range(600)]
+    assert not {exam.prompt for exam in later if exam.kind == "generation"} & {
+        exam.prompt for exam in (WORLD.exam(i) for i in range(600)) if exam.kind == "generation"
+    }
+    mix = exams.TERMS[2]
+    hard = ("other", "chat", "open_qa", "brainstorming")
+    for made in (later, [WORLD.exam_prompt(index, term=2) for index in range(600)]):
+        whole = sum(mix.values()) - (0 if made is later else mix[exams.STATEMENTS])
+        p = sum(mix[kind] for kind in hard) / whole
+        found = sum(exam.kind in hard for exam in made) / len(made)
+        assert p > 0.6 and abs(found - p) < 5 * (p * (1 - p) / len(made)) ** 0.5
+    assert WORLD.exam(3, term=1) == WORLD.exam(3) != WORLD.exam(3, term=2)
+
+
+@pytest.mark.parametrize("term", [0, 3])
+def test_an_unknown_term_is_refused(term):
+    with pytest.raises(InputError, match="term"):
+        WORLD.exam(0, term=term)
+    with pytest.raises(InputError, match="term"):
+        WORLD.exam_prompt(0, term=term)
+
+
 def test_prompts_belong_to_the_split_of_the_exam(drawn):
     asked = [prompt for _, prompt in drawn if prompt is not None]
     assert len(asked) == sum(exam.kind != exams.STATEMENTS for exam, _ in drawn)
