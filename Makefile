@@ -31,7 +31,7 @@ latex:
 	  exit 1; }
 
 test: lint  ## lint, type-check and run all tests
-	$(BIN)/pytest
+	$(BIN)/pytest -n logical --maxprocesses 8 --dist loadfile
 
 lint: $(READY)  ## ruff and mypy
 	$(BIN)/ruff check .

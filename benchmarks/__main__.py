@@ -11,6 +11,7 @@ from benchmarks import (
     quickstart,
     reactions,
     scaling,
+    sweep,
     versus_trl,
 )
 
@@ -19,6 +20,7 @@ BENCHMARKS = {
     "matmul_share": matmul_share,
     "scaling": scaling,
     "quickstart": quickstart,
+    "sweep": sweep,
     "page_models": page_models,
     "reactions": reactions,
     "lighthouse": lighthouse,

@@ -330,7 +330,7 @@ class SweepConfig:
     """PPO-ptx over a grid of beta × gamma × seed, on one SFT policy and reward model per seed."""
 
     betas: tuple[float, ...] = _field((0.0, 0.02, 0.1, 0.3, 1.0), "weights of the KL penalty")
-    gammas: tuple[float, ...] = _field((0.0, 0.1, 0.3, 1.0, 3.0), "weights of the ptx gradient")
+    gammas: tuple[float, ...] = _field((0.0, 0.1, 1.0, 3.0), "weights of the ptx gradient")
     seeds: tuple[int, ...] = _field((0, 1, 2), "seeds of the whole chain")
     processes: int = _field(0, "runs at a time, each with one thread; 0 for one per core")
     evaluate: bool = _field(True, "measure gold score, KL, losses and suites of every policy")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from filelock import FileLock
 
 from rlhf_lab.widgets.files import write_published
 
@@ -124,13 +125,25 @@ def new_book(
 
 
 @pytest.fixture(scope="session")
-def small_site(new_book: Callable[[], Path], build_book: Build) -> Path:
-    """The small book, built: the folder of its pages."""
+def small_site(
+    new_book: Callable[[], Path],
+    build_book: Build,
+    tmp_path_factory: pytest.TempPathFactory,
+    worker_id: str,
+) -> Path:
+    """The small book, built once for all processes of a run: the folder of its pages."""
     pytest.importorskip("jupyter_book", reason="needs the extra [book]")
-    folder = new_book()
-    done = build_book(folder)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
-    return folder / "_build" / "html"
+    shared = tmp_path_factory.getbasetemp()
+    if worker_id != "master":  # a process of several, each with a folder of its own inside
+        shared = shared.parent
+    record = shared / "small-site"
+    with FileLock(f"{record}.lock"):
+        if not record.exists():
+            folder = new_book()
+            done = build_book(folder)
+            assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
+            record.write_text(str(folder / "_build" / "html"))
+    return Path(record.read_text())
 
 
 @pytest.fixture(scope="session")
