@@ -152,6 +152,24 @@ export function radios({ legend, values, texts, onInput }) {
 }
 
 /**
+ * A button that exchanges a drawing and what the page has in its place where no script runs.
+ *
+ * @param {Element} plain
+ * @param {Element} drawing
+ * @param {{ as_list: string, as_drawing: string }} labels
+ */
+export function plainSwitch(plain, drawing, labels) {
+  plain.classList.add("rl-aside");
+  const toggle = button(labels.as_list, () => {
+    const isPlain = drawing.hidden === false;
+    drawing.hidden = isPlain;
+    plain.classList.toggle("rl-aside", !isPlain);
+    toggle.textContent = isPlain ? labels.as_drawing : labels.as_list;
+  });
+  return html("p", { class: "rl-bar" }, toggle);
+}
+
+/**
  * A table that is filled when a reader opens it, and while it is open.
  *
  * @param {object} options
