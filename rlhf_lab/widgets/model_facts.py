@@ -257,6 +257,8 @@ def written(name: str, fact: Fact, words: Mapping[str, str]) -> str:
         return words["dollars"].format(number=f"{value:,.2f}".removesuffix(".00"))
     if unit == "tokens":
         return f"{value:,}"
+    if isinstance(value, str):
+        return value
     number = f"{value:.1f}" if isinstance(value, float) else f"{value:,}"
     return f"{number} {unit}".strip()
 
