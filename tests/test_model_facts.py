@@ -143,9 +143,7 @@ def test_ids_name_the_day_of_release() -> None:
 
 # --- words --------------------------------------------------------------------------------------
 
-NAMES = re.compile(
-    r"GPT-\d[\w.-]*|(?:text|code)-davinci-00\d|code-cushman-001|o[134](?!\w)", re.I
-)
+NAMES = re.compile(r"GPT-\d[\w.-]*|(?:text|code)-davinci-00\d|code-cushman-001|o[134](?!\w)", re.I)
 
 
 def test_statements_are_those_of_the_file_and_type_no_number() -> None:

@@ -148,7 +148,7 @@ export function render({ root, data, labels, language, onChange }) {
   const row = (name) => controls[name].row;
   const hiddenNote = html("p", { class: "rl-small" }, labels.hidden_note);
   const sentence = html("p", { class: "rl-verdict", role: "status" });
-  const passes = html("ul", { class: "rl-models", "aria-label": labels.passes });
+  const passes = html("ul", { class: "rl-models", "aria-label": labels.passes_short });
   const fails = html("ul", { class: "rl-failing", "aria-label": labels.fails });
   const failsHeading = html("p", { class: "rl-heading" }, labels.fails);
   const note = fill(labels.note, { checked: written[data.checked] });
@@ -165,7 +165,7 @@ export function render({ root, data, labels, language, onChange }) {
       part("risk", row("error_cost"), row("months")),
     ),
     sentence,
-    html("p", { class: "rl-heading" }, labels.passes),
+    html("p", { class: "rl-small" }, labels.passes),
     passes,
     failsHeading,
     fails,
@@ -212,7 +212,8 @@ export function render({ root, data, labels, language, onChange }) {
     const ending = passing.filter(({ left }) => left !== null && left < state.months);
     if (ending.length === 0) return told;
     texts.gone = String(ending.length);
-    texts.told = String(ending.filter(({ announced }) => announced).length);
+    const announced = ending.filter((found) => found.announced).length;
+    texts.told = announced === 0 ? labels.none : String(announced);
     texts.months = String(state.months);
     return `${told} ${fill(labels.risk_sentence, texts)}`;
   };

@@ -234,8 +234,8 @@ export function render({ root, data, labels, onChange }) {
     const lane = parseFloat(getComputedStyle(drawing).getPropertyValue("--rl-lane")) || 18;
     const places = new Map();
     for (const { id, ideas: own } of view.shown) {
-      const { item, toggle } = rows.get(id);
-      const y = item.offsetTop + toggle.offsetTop + toggle.offsetHeight / 2;
+      const { toggle } = rows.get(id);
+      const y = toggle.offsetTop + toggle.offsetHeight / 2;
       places.set(id, { x: (ideas.indexOf(own[0]) + 0.75) * lane, y, lane: own[0] });
     }
     placeCard();
