@@ -374,7 +374,9 @@ class TestFacts:
     def role(extension: Any, text: str) -> Any:
         made = extension("facts").FactRole()
         env = SimpleNamespace(
-            srcdir=str(ROOT), note_dependency=lambda _: None, config=SimpleNamespace(language="en")
+            srcdir=str(Path(__file__).parents[2]),
+            note_dependency=lambda _: None,
+            config=SimpleNamespace(language="en"),
         )
         made.rawtext, made.text, made.lineno = f"{{fact}}`{text}`", text, 1
         settings = SimpleNamespace(env=env)
@@ -409,7 +411,7 @@ class TestFacts:
         data = {"entries": [entry], "sources": sources}
         text = extension("explorer").entries_html(files.labels("lineage"), data)
         assert "<img" not in text
-        assert text.count("&lt;img") == 12
+        assert text.count("&lt;img") == 13
 
 
 class TestModelAnswers:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from rlhf_lab.widgets import chooser, lineage
-from rlhf_lab.widgets.files import labels
+from rlhf_lab.widgets.files import STATIC, labels, palette_css
 from rlhf_lab.widgets.model_facts import read_model_facts
 
 pytestmark = pytest.mark.browser
@@ -48,7 +48,7 @@ def choice(render: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def names(page: Any) -> list[str]:
-    return [text for text in page.locator(".rl-row-name").all_inner_texts() if text]
+    return list(page.locator(".rl-rows > li:not([hidden]) .rl-row-name").all_inner_texts())
 
 
 def status(page: Any) -> str:
@@ -140,6 +140,9 @@ def test_the_timeline_by_keyboard(timeline: Any) -> None:
 def test_dots_stand_beside_their_rows(timeline: Any) -> None:
     """On a phone with an open card in between, where rows move."""
     page = timeline(width=360).page
+    styles = palette_css() + (STATIC / "explorer.css").read_text(encoding="utf-8")
+    page.add_style_tag(content=styles)
+    page.locator(".rl-tree").hover()  # has its place, and the lines are drawn anew
     dots = page.locator(".rl-tree circle")
     rows = page.locator(".rl-row")
     assert dots.count() == rows.count() == len(TREE["entries"])

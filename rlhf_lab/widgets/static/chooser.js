@@ -175,7 +175,10 @@ export function render({ root, data, labels, language, onChange }) {
   const plain = root.querySelector(".rl-plain");
   root.classList.add("rl-sized");
   root.replaceChildren(drawing);
-  if (plain) root.append(plainSwitch(plain, drawing, labels), plain);
+  if (plain) {
+    const texts = { toPlain: labels.as_list, toDrawing: labels.as_drawing };
+    root.append(plainSwitch({ plain, drawing, ...texts }), plain);
+  }
 
   const show = (changes) => {
     state = { ...state, ...changes };

@@ -154,17 +154,19 @@ export function radios({ legend, values, texts, onInput }) {
 /**
  * A button that exchanges a drawing and what the page has in its place where no script runs.
  *
- * @param {Element} plain
- * @param {Element} drawing
- * @param {{ as_list: string, as_drawing: string }} labels
+ * @param {object} options
+ * @param {Element} options.plain
+ * @param {Element} options.drawing
+ * @param {string} options.toPlain the button's text while the drawing is shown
+ * @param {string} options.toDrawing its text else
  */
-export function plainSwitch(plain, drawing, labels) {
+export function plainSwitch({ plain, drawing, toPlain, toDrawing }) {
   plain.classList.add("rl-aside");
-  const toggle = button(labels.as_list, () => {
+  const toggle = button(toPlain, () => {
     const isPlain = drawing.hidden === false;
     drawing.hidden = isPlain;
     plain.classList.toggle("rl-aside", !isPlain);
-    toggle.textContent = isPlain ? labels.as_drawing : labels.as_list;
+    toggle.textContent = isPlain ? toDrawing : toPlain;
   });
   return html("p", { class: "rl-bar" }, toggle);
 }

@@ -109,7 +109,10 @@ export function render({ root, data, labels, onChange }) {
   const plain = root.querySelector(".rl-plain");
   root.classList.add("rl-sized");
   root.replaceChildren(drawing);
-  if (plain) root.append(plainSwitch(plain, drawing, labels), plain);
+  if (plain) {
+    const texts = { toPlain: labels.as_list, toDrawing: labels.as_drawing };
+    root.append(plainSwitch({ plain, drawing, ...texts }), plain);
+  }
 
   /** A row: a button, and a card that it opens. */
   function makeRow(entry) {
