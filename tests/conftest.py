@@ -118,6 +118,7 @@ def new_book(
             )
         shutil.copy(ROOT / "book/references.bib", folder / "book")
         write_published(folder / "book/data/ranking.json", published_ranking)
+        shutil.copy(ROOT / "book/data/models.yaml", folder / "book/data")
         shutil.copytree(published_models, folder / "book/data/models")
         return folder
 

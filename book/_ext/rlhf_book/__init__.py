@@ -17,6 +17,7 @@ from rlhf_book import (
     edition,
     equations,
     explorer,
+    facts,
     figure,
     html,
     launch,
@@ -30,7 +31,7 @@ from rlhf_book import (
 )
 
 PARTS = (
-    cache, edition, disk, figure, equations, explorer, model_answers, launch, twin,
+    cache, edition, disk, figure, equations, explorer, facts, model_answers, launch, twin,
     metadata, notes, self_check, site,
 )  # fmt: skip
 
