@@ -5,6 +5,9 @@ from __future__ import annotations
 import sys
 
 from benchmarks import (
+    imitation,
+    labeling,
+    leakage,
     lighthouse,
     matmul_share,
     page_models,
@@ -21,6 +24,9 @@ BENCHMARKS = {
     "scaling": scaling,
     "quickstart": quickstart,
     "sweep": sweep,
+    "imitation": imitation,
+    "labeling": labeling,
+    "leakage": leakage,
     "page_models": page_models,
     "reactions": reactions,
     "lighthouse": lighthouse,
