@@ -5,6 +5,9 @@ from __future__ import annotations
 import sys
 
 from benchmarks import (
+    imitation,
+    labeling,
+    leakage,
     lighthouse,
     matmul_share,
     page_models,
@@ -23,6 +26,9 @@ BENCHMARKS = {
     "quickstart": quickstart,
     "sweep": sweep,
     "policy_gradient": policy_gradient,
+    "imitation": imitation,
+    "labeling": labeling,
+    "leakage": leakage,
     "page_models": page_models,
     "reactions": reactions,
     "lighthouse": lighthouse,
