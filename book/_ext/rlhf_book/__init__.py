@@ -23,6 +23,7 @@ from rlhf_book import (
     metadata,
     model_answers,
     notes,
+    self_check,
     site,
     twin,
     vendor,
@@ -30,7 +31,7 @@ from rlhf_book import (
 
 PARTS = (
     cache, edition, disk, figure, equations, explorer, model_answers, launch, twin,
-    metadata, notes, site,
+    metadata, notes, self_check, site,
 )  # fmt: skip
 
 
