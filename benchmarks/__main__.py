@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from benchmarks import (
+    kl_penalty,
     lighthouse,
     matmul_share,
     page_models,
@@ -21,6 +22,7 @@ BENCHMARKS = {
     "scaling": scaling,
     "quickstart": quickstart,
     "sweep": sweep,
+    "kl_penalty": kl_penalty,
     "page_models": page_models,
     "reactions": reactions,
     "lighthouse": lighthouse,
