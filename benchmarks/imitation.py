@@ -6,6 +6,7 @@ count n-grams on and to read replies from, and other random numbers; the shipped
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -45,7 +46,7 @@ class Config:
         orders: of the n-gram models beside it.
         counted: documents that n-grams are counted on.
         questions: that each model answers.
-        documents: of the web, of which those that begin with a question show its replies.
+        documents: of the web, whose questions show how it replies.
         held_out: documents on which the loss is measured.
         max_new_tokens: longest reply.
     """
@@ -54,7 +55,7 @@ class Config:
     orders: tuple[int, ...] = (2, 3, 5)
     counted: int = 20_000
     questions: int = 300
-    documents: int = 20_000
+    documents: int = 10_000
     held_out: int = 200
     max_new_tokens: int = 32
 
@@ -133,12 +134,13 @@ def questions(world: World) -> Mapping[str, Prompt]:
 
 
 def replies_on_the_web(world: World, count: int, seed: int = 0) -> tuple[list[Prompt], list[str]]:
-    """Questions that documents of the web begin with, and the rest of each document."""
+    """Questions wherever they stand in documents, and the line below each; "" where none is."""
     known = questions(world)
-    prompts, rest = [], []
+    prompts, below = [], []
     for document in world.documents(count, 50_000_000 + count * seed):
-        first, _, after = document.text.partition("\n")
-        if after and first + "\n" in known:
-            prompts.append(known[first + "\n"])
-            rest.append(after)
-    return prompts, rest
+        lines = [*document.text.split("\n"), ""]
+        for line, after in itertools.pairwise(lines):
+            if line + "\n" in known:
+                prompts.append(known[line + "\n"])
+                below.append(after)
+    return prompts, below

@@ -88,9 +88,12 @@ def test_the_published_ranking_is_the_worlds():
 
 def test_replies_of_the_web_follow_their_question():
     known = imitation.questions(WORLD)
-    for prompt, text in zip(*imitation.replies_on_the_web(WORLD, 400), strict=True):
+    pages = "".join(f"{d.text}\n\n" for d in WORLD.documents(300, 50_000_000))
+    found = list(zip(*imitation.replies_on_the_web(WORLD, 300), strict=True))
+    assert len(found) > 30
+    for prompt, text in found:
         assert known[prompt.text] == prompt
-        assert text
+        assert f"{prompt.text}{text}\n" in pages
     asked = next(iter(known.values()))
     rows = imitation.shares(
         WORLD, [asked] * 4, [WORLD.answer(asked) + "\nmore?", "", "what is red?", "you fool."],
