@@ -35,7 +35,7 @@ from rlhf_lab.widgets import ranking
 from rlhf_lab.widgets.files import write_published
 from rlhf_lab.world import Labeler, World
 from rlhf_lab.world.judge import Attributes
-from rlhf_lab.world.labelers import MEAN_LABELER, NOISE
+from rlhf_lab.world.labelers import MEAN_LABELER, NOISE, TIE_STEP
 from rlhf_lab.world.prompts import USE_CASES
 
 RESULTS = Path(__file__).parents[1] / "book" / "results"
@@ -311,12 +311,17 @@ def pair_share(scores: Sequence[Sequence[float]], wanted: Sequence[Sequence[floa
 
 
 def for_readers(world: World) -> Answers:
-    """Of each use case the first published test prompt with five different answers to rank."""
+    """Of each use case the published test prompt whose answers differ most in what they are worth.
+
+    Counted are gold scores in steps of what ties; then the best answer of the prompt decides, then
+    the order of publication.
+    """
     table = pd.read_csv(RESULTS / "quickstart" / "answers.csv", keep_default_na=False)
     known = {prompt.text: prompt for prompt in world.prompts("test", table.prompt.nunique())}
-    found: dict[str, tuple[Prompt, Sequence[str]]] = {}
+    best: dict[str, tuple[tuple[int, float], Prompt, list[str]]] = {}
     for text, part in table.groupby("prompt", sort=False):
-        texts = list(dict.fromkeys(part.answer))
-        if len(texts) == part.system.nunique():
-            found.setdefault(known[text].kind, (known[text], texts))
-    return [found[kind] for kind in USE_CASES if kind in found]
+        prompt, texts = known[str(text)], list(dict.fromkeys(part.answer))
+        worth = len({round(gold / TIE_STEP) for gold in part.gold}), part.gold.max()
+        if len(texts) >= ranking.FEWEST and worth > best.get(prompt.kind, ((0, 0.0),))[0]:
+            best[prompt.kind] = worth, prompt, texts
+    return [best[kind][1:] for kind in USE_CASES if kind in best]

@@ -77,7 +77,13 @@ def both_splits(world: World, size: int, seed: int) -> dict[str, tuple[list[Prom
     """Training and test questions of the same ``size`` questions, by the name of the split."""
     shares = {"train": 8 * size // 10, "valid": size // 10, "test": size // 10}
     own = {
-        split: world.prompts(split, count, 20_000 * seed, kind="open_qa", hard="")
+        split: [
+            prompt
+            for prompt in world.prompts(
+                split, count + count // 5, 20_000 * seed, kind="open_qa", hard=""
+            )
+            if prompt.meta["task"] != "why"  # asks for more than the fact
+        ][:count]
         for split, count in shares.items()
     }
     mixed = [prompt for prompts in own.values() for prompt in prompts]
