@@ -115,7 +115,7 @@ def table(claims: list[Claim], parse: Parse) -> nodes.table:
         "out of date": _("out of date"),
     }
     group = nodes.tgroup(cols=2)
-    group += [nodes.colspec(colwidth=45), nodes.colspec(colwidth=55)]
+    group += [nodes.colspec(colwidth=42), nodes.colspec(colwidth=58)]
     titles = [
         nodes.entry("", nodes.paragraph("", text)) for text in (_("The notes say"), _("Right is"))
     ]
@@ -124,7 +124,6 @@ def table(claims: list[Claim], parse: Parse) -> nodes.table:
     for claim in claims:
         verdict = nodes.paragraph("", words[claim.verdict], classes=["rl-verdict"])
         verdict["classes"].append(f"rl-{claim.verdict.replace(' ', '-')}")
-        verdict["translatable"] = False  # the catalogue of the extension has it
         sources = parse(cited(claim))
         for node in sources:
             if isinstance(node, nodes.Element):
@@ -134,7 +133,8 @@ def table(claims: list[Claim], parse: Parse) -> nodes.table:
         row += nodes.entry("", *parse(claim.right), *sources)
         body += row
     group += body
-    return nodes.table("", group, classes=["rl-corrections", "longtable"])
+    classes = ["rl-corrections", "colwidths-given", "longtable"]
+    return nodes.table("", group, classes=classes)
 
 
 class CorrectionsDirective(SphinxDirective):
