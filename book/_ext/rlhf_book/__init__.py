@@ -19,6 +19,7 @@ from rlhf_book import (
     explorer,
     figure,
     html,
+    labs,
     launch,
     metadata,
     model_answers,
@@ -29,8 +30,8 @@ from rlhf_book import (
 )
 
 PARTS = (
-    cache, edition, disk, figure, equations, explorer, model_answers, launch, twin,
-    metadata, notes, site,
+    cache, edition, disk, figure, equations, explorer, model_answers, launch, labs,
+    twin, metadata, notes, site,
 )  # fmt: skip
 
 
