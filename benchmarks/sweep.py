@@ -1,8 +1,8 @@
-"""β × γ × seed at the settings of the quickstart: what do both weights change?
+"""β × γ × seed at the settings of the quickstart, PPO half as long: what do both weights change?
 
 Runs the default grid of ``rlhf-lab sweep`` and writes its tables, with their manifest, to
-``book/results/sweep``. A grid that was cut off goes on where it stopped. One run takes about three
-minutes of one core, the whole grid hours of two.
+``book/results/sweep``. A grid that was cut off goes on where it stopped. A run takes two minutes or
+three of one core, the whole grid more than an hour of two.
 """
 
 from __future__ import annotations
