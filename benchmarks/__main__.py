@@ -6,9 +6,9 @@ import sys
 
 from benchmarks import (
     imitation,
+    kl_penalty,
     labeling,
     leakage,
-    kl_penalty,
     lighthouse,
     matmul_share,
     page_models,

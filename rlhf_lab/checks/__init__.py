@@ -76,6 +76,6 @@ def near(found: Any, wanted: float, what: str, hint: str, tolerance: float = 1e-
     )
 
 
-def rounded(x: Tensor) -> list[Any]:
+def rounded(x: Tensor) -> Any:
     """A tensor as lists, short enough to be read."""
-    return [rounded(row) for row in x] if x.dim() else round(float(x), 3)  # type: ignore[return-value]
+    return [rounded(row) for row in x] if x.dim() else round(float(x), 3)

@@ -128,7 +128,8 @@ class Course:
         """An empty course, and a kernel in the environment of this package."""
         for name in ("source", "release", "submitted", "autograded"):
             shutil.rmtree(self.folder / name, ignore_errors=True)
-        (self.folder / "gradebook.db").unlink(missing_ok=True)
+        for name in ("gradebook.db", "nbgrader.log"):
+            (self.folder / name).unlink(missing_ok=True)
         settings = SETTINGS.format(seconds=CELL_SECONDS)
         atomic_write(self.folder / "nbgrader_config.py", settings)
         kernel = {
@@ -143,27 +144,30 @@ class Course:
         """One command of nbgrader.
 
         Raises:
-            InputError: when it fails, with the last line that it said.
+            InputError: when it fails, with the file that has what it said.
         """
+        program = self.program.absolute()
         environment = os.environ | {
             "JUPYTER_PATH": str((self.folder / "jupyter").resolve()),
             "JUPYTER_CONFIG_DIR": str((self.folder / "config").resolve()),
-            "JUPYTER_PLATFORM_DIRS": "1",
+            "PATH": f"{program.parent}{os.pathsep}{os.environ['PATH']}",  # it calls alembic
         }
         if self.fast:
             environment["RLHF_LAB_FAST"] = "1"
         try:
             done = subprocess.run(
-                [str(self.program.absolute()), *arguments],
+                [str(program), *arguments],
                 cwd=self.folder, env=environment, capture_output=True, text=True, check=False,
             )  # fmt: skip
         except OSError as error:
             fix = f"make instructor installs it ({error.strerror})"
-            raise InputError("nbgrader", str(self.program), "path of nbgrader", fix) from None
+            raise InputError("nbgrader", str(program), "path of nbgrader", fix) from None
+        log = self.folder / "nbgrader.log"
+        with open(log, "a", encoding="utf-8") as file:
+            file.write(f"$ nbgrader {' '.join(arguments)}\n{done.stdout}{done.stderr}\n")
         if done.returncode:
-            said = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-            last = said[-1] if said else f"exit code {done.returncode}"
-            raise InputError(f"nbgrader {arguments[0]}", last, "success", "read what it said")
+            what = f"exit code {done.returncode}"
+            raise InputError(f"nbgrader {arguments[0]}", what, "success", f"read {log}")
 
     def _autograde(self, handin: HandIn) -> str:
         """Grade one hand-in; why there is no mark, or nothing."""

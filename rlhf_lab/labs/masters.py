@@ -140,7 +140,7 @@ def problems(notebook: NotebookNode) -> Iterator[str]:
         about = nbgrader(cell)
         if not about:
             if BEGIN_SOLUTION in cell.source or BEGIN_HIDDEN in cell.source:
-                yield f"a cell without nbgrader's metadata has its markers: {cell.source[:40]!r}"
+                yield f"a cell without its metadata has its markers: {cell.source[:40]!r}"
             continue
         name = about.get("grade_id", "")
         if missing := SCHEMA - about.keys():

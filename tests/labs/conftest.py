@@ -27,6 +27,5 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     results = root / "book/results"
     shutil.copytree(ROOT / "tests/book/fixture/book/results/sweep", results / "sweep")
     (results / "quickstart").mkdir()
-    for name in ("differences.csv", "runs.csv"):
-        shutil.copy(ROOT / "book/results/quickstart" / name, results / "quickstart")
+    shutil.copy(ROOT / "book/results/quickstart/runs.csv", results / "quickstart")
     return root

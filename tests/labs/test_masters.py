@@ -205,7 +205,7 @@ def test_a_small_master(tmp_path: Path) -> None:
         ("<details><summary>Hint</summary>", "", "one hint"),
         ("## Exercise 1", "## Exercise 2", "exercises"),
         ("solution: true", "solution: false", "is not the solution that belongs here"),
-        ("nbgrader: {grade: true", "x: {grade: true", "nbgrader's metadata"),
+        ("nbgrader: {grade: true", "x: {grade: true", "metadata has its markers"),
         ("  minutes: 5\n", "", "lab.minutes"),
     ],
 )

@@ -22,6 +22,7 @@ from rlhf_book import (
     figure,
     glossary,
     html,
+    labs,
     launch,
     metadata,
     model_answers,
@@ -33,8 +34,8 @@ from rlhf_book import (
 )
 
 PARTS = (
-    cache, edition, disk, figure, equations, explorer, facts, model_answers, launch, twin,
-    metadata, notes, self_check, corrections, glossary, site,
+    cache, edition, disk, figure, equations, explorer, facts, model_answers, launch, labs,
+    twin, metadata, notes, self_check, corrections, glossary, site,
 )  # fmt: skip
 
 
