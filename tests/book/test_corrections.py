@@ -22,7 +22,7 @@ from rlhf_lab.errors import InputError
 
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "book/data/corrections.yaml"
-# The audit is not part of the project: it lies in a folder that some checkouts have, or their parent.
+# The audit is no part of the project; some checkouts, or their parents, have it in a folder shared.
 AUDITS = [folder / "shared/reference/facts.md" for folder in (ROOT, ROOT.parent)]
 
 
