@@ -30,7 +30,9 @@ COPIED = {
     ("gpt-3", "parameters"): "175 billion",
     ("gpt-3", "context"): "2,048",
     ("instructgpt", "parameters"): "1.3 billion",
-    ("instructgpt", "released"): "27 January 2022",
+    ("davinci-instruct-beta", "parameters"): "175 billion",
+    ("instructgpt", "released"): "4 March 2022",
+    ("instructgpt", "shown"): "27 January 2022",
     ("codex-12b", "python"): "159 GB",
     ("gpt-3.5", "data_until"): "Q4 2021",
     ("code-davinci-002", "context"): "8,001",
@@ -56,6 +58,7 @@ COPIED = {
     ("o3-preview", "arc_high"): "87.5 %",
     ("o3-2025-04-16", "price_in"): "$10",
     ("o3-2025-04-16", "later_price_in"): "$2",
+    ("o3-2025-04-16", "later_price_from"): "10 June 2025",
     ("o3-2025-04-16", "ended"): "11 December 2026",
     ("gpt-5-2025-08-07", "context"): "400,000",
 }

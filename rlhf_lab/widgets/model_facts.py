@@ -23,10 +23,10 @@ FORMAT = "rlhf_lab.models/1"
 TAGS = ("S", "K")  # seen in the source; known from it
 EVIDENCE = ("documented", "reported", "hypothesis", "contradicted")
 RELATIONS = ("weights", "recipe", "name")
-KINDS = ("paper", "api", "product", "series")
+KINDS = ("paper", "api", "product", "series", "preview")
 IDEAS = ("pretraining", "code", "instruction", "rlhf", "images", "reasoning")
 DATES = (
-    "released", "paper", "shown", "trained", "data_until", "base_ready", "said_released",
+    "released", "shown", "trained", "data_until", "base_ready", "said_released",
     "notice", "ended", "later_price_from",
 )  # fmt: skip
 FLAGS = ("images", "reasons")

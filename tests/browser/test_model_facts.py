@@ -74,10 +74,12 @@ def test_filters_leave_what_the_file_says(timeline: Any) -> None:
     )
     for (idea, evidence), (shown, lines) in zip(pairs, found, strict=True):
         kinds = set(TREE["evidence"]) if evidence == "all" else {evidence}
+        drawn = [m for m in FACTS.models if m.statements and (idea == "all" or idea in m.ideas)]
+        ends = {line.parent for m in drawn for line in m.parents if line.kind in kinds}
         known = [
-            model for model in FACTS.models
-            if model.statements and (idea == "all" or idea in model.ideas)
-            and kinds & {part.kind for part in (*model.statements, *model.parents)}
+            model for model in drawn
+            if model.id in ends
+            or kinds & {part.kind for part in (*model.statements, *model.parents)}
         ]  # fmt: skip
         ids = [model.id for model in known]
         assert shown == ids, (idea, evidence)
@@ -93,6 +95,8 @@ def test_filters_leave_what_the_file_says(timeline: Any) -> None:
         assert names(page) == [by_id[id_] for id_ in shown]
         assert page.locator(".rl-tree .rl-path:not(text)").count() == len(lines)
         assert page.locator(".rl-ask").count() == (len(lines) if label == "hypothesis" else 0)
+    guesses = [p for m in FACTS.models for p in m.parents if p.kind == "hypothesis"]
+    assert len(found[pairs.index(("all", "hypothesis"))][1]) == len(guesses) > 0
     lost = lineage.without_parent(TREE["entries"], ("documented",))
     assert status(page).endswith(f"{', '.join(lost)}.")
     assert "text-davinci-003" in lost

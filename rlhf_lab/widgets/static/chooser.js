@@ -146,6 +146,7 @@ export function render({ root, data, labels, language, onChange }) {
       ...children,
     );
   const row = (name) => controls[name].row;
+  const needNote = html("p", { class: "rl-small" }, labels.need_note);
   const hiddenNote = html("p", { class: "rl-small" }, labels.hidden_note);
   const sentence = html("p", { class: "rl-verdict", role: "status" });
   const passes = html("ul", { class: "rl-models", "aria-label": labels.passes_short });
@@ -159,7 +160,7 @@ export function render({ root, data, labels, language, onChange }) {
     html(
       "div",
       { class: "rl-parts" },
-      part("need", images.row, row("tokens_in"), row("tokens_out")),
+      part("need", images.row, row("tokens_in"), row("tokens_out"), needNote),
       part("capability", error.row, capability),
       part("cost", row("requests"), row("hidden"), hiddenNote),
       part("risk", row("error_cost"), row("months")),

@@ -29,7 +29,8 @@ import { button, fill, html, plainSwitch, radios, svg } from "./kit.js";
 const BOW = 9; // pixels by which a line steps aside for what stands between its ends
 
 /**
- * What two filters leave.
+ * What two filters leave. An entry of which a line starts is there even where nothing else is known
+ * of it in that way: a line would not be drawn without its two ends.
  *
  * @param {Entry[]} entries
  * @param {{ idea: string, evidence: string }} filters
@@ -38,10 +39,11 @@ const BOW = 9; // pixels by which a line steps aside for what stands between its
  */
 export function filtered(entries, { idea, evidence }) {
   const isKnown = ({ kind }) => evidence === "all" || kind === evidence;
-  const shown = entries.filter(
-    (entry) =>
-      (idea === "all" || entry.ideas.includes(idea)) &&
-      (evidence === "all" || entry.says.some(isKnown) || entry.from.some(isKnown)),
+  const ofIdea = entries.filter((entry) => idea === "all" || entry.ideas.includes(idea));
+  const parents = new Set(ofIdea.flatMap(({ from }) => from.filter(isKnown).map(({ id }) => id)));
+  const shown = ofIdea.filter(
+    ({ id, says, from }) =>
+      evidence === "all" || says.some(isKnown) || from.some(isKnown) || parents.has(id),
   );
   const ids = new Set(shown.map(({ id }) => id));
   const lines = shown.flatMap((entry) =>
