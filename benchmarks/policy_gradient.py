@@ -13,7 +13,7 @@ import json
 import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -49,10 +49,14 @@ RESULTS = ROOT / "book" / "results"
 FOLDER = RESULTS / "policy-gradient"
 SFT = RESULTS / "quickstart" / "models" / "sft"
 SEEDS = (0, 1, 2, 3, 4)
-REWARD_MODEL, NEW_HEAD, ZERO_HEAD = VALUE_STARTS = (
+REWARD_MODEL, RANDOM_HEAD, ZERO_HEAD = VALUE_STARTS = (
     "reward model", "SFT policy, random head", "SFT policy, head at 0",
 )  # fmt: skip
 CLIPS = {"ε = 0.2": 0.2, "no clip": 1e9}
+PPO = PPOConfig(
+    steps=20, batch_size=32, minibatches=2, gamma=0.0, learning_rate=3e-4, warmup_steps=2,
+    checkpoint_every=0,
+)  # fmt: skip
 TABLES = ("value_starts", "gradients", "reuse")
 
 
@@ -65,14 +69,11 @@ class Measured:
     answers: int = 96  # whose gradients are taken one by one
     constant: float = 10.0  # added to all scores: it changes no ranking
     reused: int = 32  # answers of the batch that is used again and again
-    steps: tuple[int, ...] = (0, 4, 8, 16, 32)  # on it, at which fresh answers are scored
-    fresh: int = 4  # fresh answers to each of its prompts
-    reuse_rate: float = 1e-4  # learning rate of these steps: Adam's first ones are as large as it
-    ppo: PPOConfig = field(
-        default_factory=lambda: PPOConfig(
-            steps=12, batch_size=32, minibatches=2, gamma=0.0, warmup_steps=2, checkpoint_every=0
-        )
-    )
+    steps: tuple[int, ...] = (0, 2, 4, 8, 16)  # on it, at which fresh answers are scored
+    fresh: int = 3  # fresh answers to each of its prompts
+    reuse_rate: float = 2e-4  # learning rate of these steps: Adam's first ones are as large as it
+    random_steps: int = 8  # iterations from a random head; the others take those of ``ppo``
+    ppo: PPOConfig = PPO
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,9 @@ def measure(start: Start, seed: int, settings: Measured) -> dict[str, pd.DataFra
     prompts = encode_prompts(start.tokenizer, texts)
     curves = []
     for name in VALUE_STARTS:
-        trainer = _trainer(start, prompts, value_function(name, start, seed), seed, settings.ppo)
+        steps = settings.random_steps if name == RANDOM_HEAD else settings.ppo.steps
+        ppo = dataclasses.replace(settings.ppo, seed=seed, steps=steps)
+        trainer = _trainer(start, prompts, value_function(name, start, seed), ppo)
         history = pd.DataFrame(trainer.train())
         curves.append(history.assign(seed=seed, start=name))
         if name == REWARD_MODEL:
@@ -143,7 +146,7 @@ def measure(start: Start, seed: int, settings: Measured) -> dict[str, pd.DataFra
     kept += ["objective/scores", "objective/kl"]
     return {
         "value_starts": pd.concat(curves)[kept],
-        "gradients": gradients.assign(seed=seed)[["seed", "estimator", "variance", "signal"]],
+        "gradients": gradients.assign(seed=seed)[["seed", "estimator", "variance"]],
         "reuse": pd.concat(reuse)[
             ["seed", "clip", "step", "score", "kl", "length", "outside", "largest"]
         ],
@@ -151,7 +154,7 @@ def measure(start: Start, seed: int, settings: Measured) -> dict[str, pd.DataFra
 
 
 def _trainer(
-    start: Start, prompts: list[list[int]], value: ScalarModel, seed: int, ppo: PPOConfig
+    start: Start, prompts: list[list[int]], value: ScalarModel, ppo: PPOConfig
 ) -> PPOTrainer:
     return PPOTrainer(
         copy.deepcopy(start.policy),
@@ -161,7 +164,7 @@ def _trainer(
         start.tokenizer,
         prompts,
         None,
-        dataclasses.replace(ppo, seed=seed),
+        ppo,
         quiet=True,
     )
 
@@ -225,10 +228,10 @@ def token_weights(rollout: Rollout, constant: float) -> dict[str, Tensor]:
 
 
 def gradient_noise(policy: nn.Module, rollout: Rollout, constant: float) -> pd.DataFrame:
-    """Noise and signal of the policy gradient of one answer, for each estimator.
+    """How noisy the policy gradient of one answer is, for each estimator.
 
     Returns:
-        a row for each ``estimator``: see :func:`spread`.
+        a row for each ``estimator``: ``variance``, E‖g − E g‖² over answers, without bias.
     """
     weights = list(trainable(policy).values())
     logits = PolicyLogits(policy)
@@ -245,21 +248,11 @@ def gradient_noise(policy: nn.Module, rollout: Rollout, constant: float) -> pd.D
             gradient = torch.cat([part.flatten() for part in parts])
             sums[name] += gradient
             squares[name] += float(gradient.square().sum())
-    rows = [
-        (name, *spread(float(sums[name].square().sum()), squares[name], count))
+    variances = [
+        (squares[name] - float(sums[name].square().sum()) / count) / (count - 1)
         for name in estimators
     ]
-    return pd.DataFrame(rows, columns=["estimator", "variance", "signal"])
-
-
-def spread(square_of_sum: float, sum_of_squares: float, count: int) -> tuple[float, float]:
-    """Unbiased estimates from independent vectors g of which both sums are known.
-
-    Returns:
-        E‖g − E g‖², the variance of a single one, and ‖E g‖², which may come out below 0.
-    """
-    variance = (sum_of_squares - square_of_sum / count) / (count - 1)
-    return variance, square_of_sum / count**2 - variance / count
+    return pd.DataFrame({"estimator": list(estimators), "variance": variances})
 
 
 # --- how often can a batch be used? -------------------------------------------------------------
