@@ -1,9 +1,9 @@
 """β × γ × seed at the settings of the quickstart, PPO half as long: what do both weights change?
 
 Runs the default grid of ``rlhf-lab sweep`` and writes its tables, with their manifest, to
-``book/results/sweep``. Two seeds run every cell; the third runs the cells of the two questions that
-are asked most, β without the mix and γ at the default β. A grid that was cut off goes on where it
-stopped. A run takes two minutes or three of one core, all of them more than an hour of two.
+``book/results/sweep``. The first seed runs every cell; the others run the cells of the two questions
+that are asked most, β without the mix and γ at the default β. A grid that was cut off goes on where
+it stopped. A run takes two minutes or three of one core, all of them an hour of two.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ ROOT = Path(__file__).parents[1]
 WORK = ROOT / "runs" / "sweep"
 FOLDER = ROOT / "book" / "results" / "sweep"
 CONFIG = SweepConfig()
-*WHOLE, LAST = CONFIG.seeds
+FIRST, *OTHERS = CONFIG.seeds
 Part = tuple[tuple[float, ...], tuple[float, ...], tuple[int, ...]]
 PARTS: tuple[Part, ...] = (
-    (CONFIG.betas, CONFIG.gammas, tuple(WHOLE)),
-    (CONFIG.betas, (0.0,), (LAST,)),
-    ((CONFIG.chain.ppo.beta,), CONFIG.gammas, (LAST,)),
+    (CONFIG.betas, CONFIG.gammas, (FIRST,)),
+    (CONFIG.betas, (0.0,), tuple(OTHERS)),
+    ((CONFIG.chain.ppo.beta,), CONFIG.gammas, tuple(OTHERS)),
 )
 
 
