@@ -1,9 +1,9 @@
 """β × γ × seed at the settings of the quickstart, PPO half as long: what do both weights change?
 
 Runs the default grid of ``rlhf-lab sweep`` and writes its tables, with their manifest, to
-``book/results/sweep``. The first seed runs every cell; the others run the cells of the two questions
-that are asked most, β without the mix and γ at the default β. A grid that was cut off goes on where
-it stopped. A run takes two minutes or three of one core, all of them an hour of two.
+``book/results/sweep``. The first seed runs every cell; the others run the cells of the two
+questions that are asked most, β without the mix and γ at the default β. A grid that was cut off
+goes on where it stopped. A run takes two minutes or three of one core, all of them an hour of two.
 """
 
 from __future__ import annotations
