@@ -80,7 +80,7 @@ def both_splits(world: World, size: int, seed: int) -> dict[str, tuple[list[Prom
         split: [
             prompt
             for prompt in world.prompts(
-                split, count + count // 5, 20_000 * seed, kind="open_qa", hard=""
+                split, count + count // 5 + 5, 20_000 * seed, kind="open_qa", hard=""
             )
             if prompt.meta["task"] != "why"  # asks for more than the fact
         ][:count]
