@@ -152,6 +152,6 @@ def test_the_table_of_a_page(small_site: Path) -> None:
     assert table[0].count("<tr") == 2  # its head, and one of the two claims of the file
     row = table[0][table[0].index('id="correction-1-11"') :]
     assert '<p class="rl-verdict rl-wrong">wrong</p>' in row
-    assert "<img src=x" not in row and "&lt;img src=x" in row
+    assert "<img" not in row and "&lt;img" in row
     assert 'href="#term-KL-divergence"' in row
     assert re.search(r'class="[^"]*rl-sources[^"]*">.*Ouyang.*§3.5', row, re.DOTALL)

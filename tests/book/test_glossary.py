@@ -56,7 +56,8 @@ def test_a_page_shows_the_language_and_the_uses(small_site: Path) -> None:
 
 def test_a_note_says_the_definition_alone(small_site: Path) -> None:
     page = (small_site / "book/index.html").read_text(encoding="utf-8")
-    note = re.search(r'data-for="words.html#term-KL-divergence" hidden>(.*?)</div>', page)
+    pattern = r'data-for="words\.html#term-KL-divergence" hidden>(.*?)</div>'
+    note = re.search(pattern, page, re.DOTALL)
     assert note and "Used in" not in note[1] and "log-ratio" in note[1]
 
 
