@@ -52,7 +52,7 @@ def names(page: Any) -> list[str]:
 
 
 def status(page: Any) -> str:
-    return str(page.locator(".rl-status").inner_text())
+    return str(page.locator(".rl-lineage-status").inner_text())
 
 
 # --- timeline -----------------------------------------------------------------------------------

@@ -92,7 +92,7 @@ export function render({ root, data, labels, onChange }) {
   const evidenceFilter = filter("evidence", evidence);
   markLanes(ideaFilter.row, ideas);
   const explained = html("p", { class: "rl-small" });
-  const status = html("p", { class: "rl-status", role: "status" });
+  const status = html("p", { class: "rl-lineage-status", role: "status" });
   const lines = svg("svg", { class: "rl-descent", "aria-hidden": "true" });
   const list = html("ol", { class: "rl-rows", "aria-label": labels.rows });
   const rows = new Map(entries.map((entry) => [entry.id, makeRow(entry)]));
@@ -305,7 +305,7 @@ function dot({ x, y, lane }, isOpen) {
 function markLanes(row, ideas) {
   const choices = [...row.querySelectorAll("label")].slice(1);
   choices.forEach((choice, i) => {
-    const mark = svg("svg", { class: "rl-mark", width: 12, height: 12, "aria-hidden": "true" });
+    const mark = svg("svg", { class: "rl-evidence-mark", width: 12, height: 12, "aria-hidden": "true" });
     mark.append(svg("circle", { class: `rl-stop rl-lane-${ideas[i]}`, cx: 6, cy: 6, r: 5 }));
     choice.prepend(mark);
   });
