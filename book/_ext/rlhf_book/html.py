@@ -38,6 +38,9 @@ _MENDS = (
     # aria-required-children, aria-allowed-role: citations are not a list of list items
     (r'<div role="list" class="citation-list">', '<div class="citation-list">'),
     (r' role="doc-biblioentry"', ""),
+    # list: in Sphinx's index of modules a list within a list stands beside its entry, not in it
+    (r"</li>\s*(<ul><li>)", r"\1"),
+    (r"</ul>(<li>|</ul>)", r"</ul></li>\1"),
     # A notebook is kept, not shown in a new tab.
     (r'(<a href="(?:\.\./)*notebooks/[^"]*\.ipynb") target="_blank"', r"\1 download"),
     (r'(<a class="reference external" href="(?:\.\./)*labs/[^"]*\.ipynb")', r"\1 download"),
