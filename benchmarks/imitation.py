@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import random
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -45,7 +46,7 @@ class Config:
         model: the neural one.
         orders: of the n-gram models beside it.
         counted: documents that n-grams are counted on.
-        questions: that each model answers.
+        questions: of the web, that each model answers, too.
         documents: of the web, whose questions show how it replies.
         held_out: documents on which the loss is measured.
         max_new_tokens: longest reply.
@@ -78,11 +79,7 @@ def run() -> None:
             for order in config.orders
         }
         models[config.model] = Neural(policy, tokenizer)
-        # Which combinations of thing and question a split owns means nothing to these models:
-        # the web asks them all.
-        prompts = world.prompts(
-            "train", config.questions, 10_000 * seed, kind="open_qa", hard=""
-        )  # fmt: skip
+        prompts = random.Random(f"asked:{seed}").sample(asked, config.questions)
         for name, model in models.items():
             written = model.write(
                 [prompt.text for prompt in prompts],

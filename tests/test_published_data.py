@@ -55,7 +55,8 @@ def test_a_linear_reward_finds_the_weights():
         judge, answers, [labeling.Labeler("x", {**dict.fromkeys(Attributes().as_dict(), 0.0),
                                                 "truth": 10.0}, 0.0)], 0,
     )  # fmt: skip
-    weights = labeling.fit(judge, answers, ranked, penalty=1e-2)
+    penalty = labeling.Config().penalty
+    weights = labeling.fit(judge, answers, ranked, penalty)
     names = list(Attributes().as_dict())
     assert weights[names.index("truth")] > 5
     assert abs(weights[names.index("form")]) < 1
@@ -65,7 +66,7 @@ def test_a_linear_reward_finds_the_weights():
     leaf = weights.clone().requires_grad_()
     ranks = torch.tensor([rank for one in ranked for rank in one.ranks])
     group = torch.arange(60).repeat_interleave(5)
-    loss = labeling.kwise_ranking_loss(inputs @ leaf, ranks, group) + 1e-2 * leaf.square().sum()
+    loss = labeling.kwise_ranking_loss(inputs @ leaf, ranks, group) + penalty * leaf.square().sum()
     assert torch.autograd.grad(loss, leaf)[0].abs().max() < 1e-4
 
 

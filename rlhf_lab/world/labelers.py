@@ -41,7 +41,10 @@ LABELERS_PER_GROUP = 20
 
 @dataclass(frozen=True)
 class Labeler:
-    """One person: a name, weights for each attribute, and the noise of a single judgement."""
+    """One person: a name, weights for each attribute, and the noise of a single judgement.
+
+    Judges by the utility of ``eq-labeler-utility``.
+    """
 
     name: str
     weights: Mapping[str, float]
