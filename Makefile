@@ -7,10 +7,12 @@ TORCH_PIP_FLAGS ?=
 
 BIN := .venv/bin
 READY := .venv/.ready
+# nbgrader brings all of JupyterLab along: it has an environment of its own.
+NBGRADER := .venv-instructor/bin/nbgrader
 EXTRAS := book,labs,peft,real,test
 
 .DEFAULT_GOAL := help
-.PHONY: help book student pdf latex test lint bench serve clean
+.PHONY: help book student pdf latex labs instructor test lint bench serve clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*##  *\(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -20,6 +22,12 @@ book: $(READY)  ## build the site into _build/html, executing its chapters; warn
 
 student: $(READY)  ## build the site without solutions into _build/student/_build/html
 	RLHF_BOOK_EDITION=student $(BIN)/jupyter-book build . --path-output _build/student --all -W --keep-going
+
+labs: $(READY)  ## make the students' notebooks, labs/*.ipynb, from labs/source
+	$(BIN)/rlhf-lab labs build
+
+instructor: $(READY) $(NBGRADER)  ## answer keys and nbgrader's release; grades a made-up class
+	$(BIN)/rlhf-lab labs rehearse --nbgrader $(NBGRADER) --output _build/instructor
 
 pdf: latex $(READY)  ## build the book as one PDF, _build/latex/book.pdf; needs LaTeX
 	$(BIN)/jupyter-book build . --builder pdflatex --all
@@ -48,6 +56,12 @@ serve: book  ## build the site and serve it on this machine
 clean:  ## delete what was built; keeps .venv
 	rm -rf _build build .mypy_cache .pytest_cache .ruff_cache *.egg-info
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+
+$(NBGRADER): requirements-instructor.txt constraints.txt | $(READY)
+	$(BIN)/python -m venv .venv-instructor
+	.venv-instructor/bin/python -m pip install --quiet --upgrade pip
+	.venv-instructor/bin/python -m pip install --quiet -c constraints.txt -r requirements-instructor.txt
+	@touch $@
 
 # Without an NVIDIA GPU the pinned torch goes in first, so that no other package asks for a build
 # with CUDA. With one, the pin is dropped: pip takes a CUDA build in the range of pyproject.toml.

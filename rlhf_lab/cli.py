@@ -33,6 +33,7 @@ from rlhf_lab.cli_options import (
     grouped,
 )
 from rlhf_lab.errors import DivergenceError, InputError
+from rlhf_lab.labs.commands import app as labs_app
 
 # typer 0.26 and later carry their own click, older ones use click's: this is the class of either.
 USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
@@ -46,6 +47,7 @@ app = typer.Typer(
 )
 world_app = typer.Typer(help="Look into Fernwick, the microworld.")
 app.add_typer(world_app, name="world")
+app.add_typer(labs_app, name="labs")
 
 
 # --- what every command does ------------------------------------------------------------------

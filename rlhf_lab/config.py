@@ -338,7 +338,8 @@ class SweepConfig:
     documents: int = _field(300, "held-out documents whose loss is measured")
     samples: int = _field(6, "test prompts whose answers are kept for reading")
     chain: ChainConfig = dataclasses.field(
-        default=ChainConfig(), metadata={"help": "every stage; the grid replaces seed and weights"}
+        default=ChainConfig(ppo=PPOConfig(steps=45)),
+        metadata={"help": "every stage, PPO half as long; the grid replaces seed and weights"},
     )
 
     def __post_init__(self) -> None:

@@ -52,7 +52,8 @@ def labels_of_the_code() -> dict[str, list[str]]:
 def test_no_equation_is_without_code_and_no_code_without_equation() -> None:
     pages, code = labels_of_the_book(), labels_of_the_code()
     assert len(pages) >= 18
-    assert set(pages) == set(code)
+    # A step of a derivation, which nothing computes, has a label of another kind.
+    assert {label for label in pages if label.startswith("eq-")} == set(code)
 
 
 def test_the_parsed_map_is_the_imported_one(equations: ModuleType) -> None:

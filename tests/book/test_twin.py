@@ -144,30 +144,6 @@ class TestCells:
     def test_code_that_is_no_python_stays(self, twin: ModuleType) -> None:
         assert twin.without_glue("%timeit 1 +") == "%timeit 1 +"
 
-    def test_a_release_is_pinned(self, launch: ModuleType) -> None:
-        assert launch.requirement("", "1.2") == "rlhf-lab==1.2"
-        address = "https://github.com/a/b"
-        assert launch.requirement(address, "1.2") == "rlhf-lab @ git+https://github.com/a/b@v1.2"
-
-    def test_results_that_are_there_are_not_unpacked(
-        self, twin: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        book = tmp_path / "book/part2"
-        book.mkdir(parents=True)
-        (tmp_path / "book/results.csv").write_text("1")
-        code = twin.unpacking(tmp_path, "book/part2/page", ["book/results.csv"], "1.2")
-        assert code == twin.unpacking(tmp_path, "book/part2/page", ["book/results.csv"], "1.2")
-        monkeypatch.chdir(book)
-        exec(compile(code, "cell", "exec"), {})
-        assert not list(book.iterdir())
-        empty = tmp_path / "elsewhere"
-        empty.mkdir()
-        monkeypatch.chdir(empty)
-        exec(compile(code, "cell", "exec"), {})
-        assert Path("../results.csv").read_text() == "1"
-        assert Path.cwd() == empty / "rlhf-lab-1.2/book/part2"
-        assert twin.unpacking(tmp_path, "book/part2/page", [], "1.2") == ""
-
     @pytest.mark.parametrize(
         ("repository", "expected"),
         [

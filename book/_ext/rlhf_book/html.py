@@ -40,6 +40,7 @@ _MENDS = (
     (r' role="doc-biblioentry"', ""),
     # A notebook is kept, not shown in a new tab.
     (r'(<a href="(?:\.\./)*notebooks/[^"]*\.ipynb") target="_blank"', r"\1 download"),
+    (r'(<a class="reference external" href="(?:\.\./)*labs/[^"]*\.ipynb")', r"\1 download"),
     # the home page: its own title twice
     (r"<title>([^<]+) &#8212; \1</title>", r"<title>\1</title>"),
     # the policy is long, and a browser looks for the encoding at the beginning: finish_pages

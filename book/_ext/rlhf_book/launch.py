@@ -11,30 +11,6 @@ from sphinx.locale import get_translation
 
 _ = get_translation("rlhf_book")
 
-INSTALL = """\
-# Run this first: it installs rlhf_lab {version} unless it is there.
-from importlib.metadata import PackageNotFoundError, version
-
-try:
-    installed = version("rlhf-lab")
-except PackageNotFoundError:
-    installed = None
-if installed != "{version}":
-    %pip install --quiet "{requirement}"
-"""
-
-
-def install_cell(repository: str, version: str) -> str:
-    """Code that installs the release that the book describes, where it is missing."""
-    return INSTALL.format(version=version, requirement=requirement(repository, version))
-
-
-def requirement(repository: str, version: str) -> str:
-    """What pip installs: a release of the package index, or its tag in the repository."""
-    if not repository:
-        return f"rlhf-lab=={version}"
-    return f"rlhf-lab @ git+{repository}@v{version}"
-
 
 def repository(app: Sphinx) -> str:
     """The book's public address; empty while it has none."""

@@ -8,10 +8,6 @@ reader is to make them.
 from __future__ import annotations
 
 import ast
-import base64
-import io
-import posixpath
-import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -27,6 +23,7 @@ from sphinx.util import logging
 import rlhf_lab
 from rlhf_book import cache, launch
 from rlhf_book.markdown import Item, MarkdownWriter, link
+from rlhf_lab import notebooks
 from rlhf_lab.files import atomic_write
 
 logger = logging.getLogger(__name__)
@@ -37,17 +34,6 @@ MOST_BYTES = 8_000_000  # of results inside a notebook
 HIDDEN = {"remove-cell", "remove_cell"}  # these have no place in the page's tree
 FOLDED = {*HIDDEN, "remove-input", "remove_input", "hide-cell", "hide-input"}
 
-UNPACK = """\
-# The published results that this page reads, put where it looks for them.
-import base64, io, os, zipfile
-from pathlib import Path
-
-if not all(Path(name).is_file() for name in {names}):
-    archive = zipfile.ZipFile(io.BytesIO(base64.b64decode("{data}")))
-    archive.extractall("rlhf-lab-{version}")
-    os.chdir("rlhf-lab-{version}/{folder}")
-"""
-
 GLUE = '''\
 def glue(name, value, display=True):
     """In the book, a value that the text prints."""
@@ -56,30 +42,6 @@ def glue(name, value, display=True):
 
         show(value)
 '''
-
-
-def unpacking(book: Path, page: str, names: Sequence[str], version: str) -> str:
-    """Code that brings the files of the book that a page reads; nothing where it reads none.
-
-    Args:
-        book: the folder of the sources.
-        page: name of the page, whose folder the relative paths in its cells start from.
-        names: of the files, from the folder of the sources.
-    """
-    if not names:
-        return ""
-    folder = PurePosixPath(page).parent
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-        archive.writestr(zipfile.ZipInfo(f"{folder}/"), "")
-        for name in sorted(names):
-            # Without the time of the file, so that the same files give the same notebook.
-            info = zipfile.ZipInfo(name)
-            info.compress_type = zipfile.ZIP_DEFLATED
-            archive.writestr(info, (book / name).read_bytes())
-    data = base64.b64encode(out.getvalue()).decode()
-    shown = [posixpath.relpath(name, folder) for name in sorted(names)]
-    return UNPACK.format(names=shown, data=data, version=version, folder=folder)
 
 
 def without_glue(code: str) -> str:
@@ -99,13 +61,8 @@ def code_cell(source: str, tags: Sequence[str]) -> NotebookNode:
     """A cell to run: its code and tags; what the page hides is folded."""
     metadata: dict[str, Any] = {"tags": list(tags)} if tags else {}
     if FOLDED.intersection(tags):
-        metadata |= folded()
+        metadata |= notebooks.folded()
     return v4.new_code_cell(without_glue(source), metadata=metadata)
-
-
-def folded() -> dict[str, Any]:
-    """Metadata by which JupyterLab and Colab fold a cell's code."""
-    return {"jupyter": {"source_hidden": True}, "cellView": "form"}
 
 
 def cells_in_order(
@@ -222,7 +179,7 @@ def twin(app: Sphinx, page: str, doctree: nodes.document) -> NotebookNode:
     if cited:
         parts.append((0, [f"## {_('References')}", "\n".join(cited)]))
 
-    install = launch.install_cell(launch.repository(app), version)
+    install = notebooks.install_cell(launch.repository(app), version)
     first = [v4.new_markdown_cell(preface(app, version)), v4.new_code_cell(install)]
     names = read_by(app, page)
     size = sum((book / name).stat().st_size for name in names)
@@ -234,21 +191,14 @@ def twin(app: Sphinx, page: str, doctree: nodes.document) -> NotebookNode:
             type="rlhf",
             subtype="notebook",
         )
-    unpack = unpacking(book, page, names, version)
+    unpack = notebooks.unpacking(book, str(PurePosixPath(page).parent), names, version)
     if unpack:
-        first.append(v4.new_code_cell(unpack, metadata=folded()))
+        first.append(v4.new_code_cell(unpack, metadata=notebooks.folded()))
     cells = [*first, *cells_in_order(parts, code)]
     for number, cell in enumerate(cells):
         cell["id"] = f"cell-{number}"
-    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    result = v4.new_notebook(
-        cells=cells,
-        metadata={
-            "kernelspec": kernel,
-            "language_info": {"name": "python"},
-            "colab": {"name": f"{PurePosixPath(page).name}.ipynb", "toc_visible": True},
-        },
-    )
+    name = PurePosixPath(page).name
+    result = v4.new_notebook(cells=cells, metadata=notebooks.about(name))
     nbformat.validate(result)
     return result
 

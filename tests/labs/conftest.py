@@ -1,0 +1,31 @@
+"""The labs of this repository, and a repository of its own with the sweep of the small book."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("jupytext", reason="needs the extra [labs]")
+
+from rlhf_lab.labs.masters import Master, read_master
+
+ROOT = Path(__file__).parents[2]
+
+
+def masters() -> list[Master]:
+    return [read_master(path) for path in sorted((ROOT / "labs/source").glob("*.md"))]
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What labs are made from: their sources, the settings, and results that are cheap to read."""
+    root = tmp_path_factory.mktemp("project")
+    shutil.copy(ROOT / "_config.yml", root)
+    shutil.copytree(ROOT / "labs/source", root / "labs/source")
+    results = root / "book/results"
+    shutil.copytree(ROOT / "tests/book/fixture/book/results/sweep", results / "sweep")
+    (results / "quickstart").mkdir()
+    shutil.copy(ROOT / "book/results/quickstart/runs.csv", results / "quickstart")
+    return root

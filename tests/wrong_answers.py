@@ -1,0 +1,441 @@
+"""Wrong answers that learners write, each with the check that has to find it.
+
+An entry says what is wrong, has the code of the solution's cell, and names the check. Of all checks
+of the exercise, in the order of the notebook, that one must be the first to fail.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Wrong(NamedTuple):
+    what: str
+    code: str
+    check: str
+
+
+WRONG: dict[str, list[Wrong]] = {
+    # --- ppo_ptx ----------------------------------------------------------------------------------
+    "shaped-rewards": [
+        Wrong(
+            "sign of the penalty",
+            """
+def shaped_rewards(scores, logp, ref_logp, mask, beta):
+    rewards = torch.where(mask.bool(), beta * (logp - ref_logp), 0.0)
+    rewards[torch.arange(len(scores)), mask.long().sum(1) - 1] += scores
+    return rewards
+""",
+            "penalty_falls_on_its_token",
+        ),
+        Wrong(
+            "the whole penalty at the end",
+            """
+def shaped_rewards(scores, logp, ref_logp, mask, beta):
+    penalty = (torch.where(mask.bool(), logp - ref_logp, 0.0)).sum(1)
+    rewards = torch.zeros_like(logp)
+    rewards[torch.arange(len(scores)), mask.long().sum(1) - 1] = scores - beta * penalty
+    return rewards
+""",
+            "penalty_falls_on_its_token",
+        ),
+        Wrong(
+            "score in the last column",
+            """
+def shaped_rewards(scores, logp, ref_logp, mask, beta):
+    rewards = torch.where(mask.bool(), -beta * (logp - ref_logp), 0.0)
+    rewards[:, -1] += scores
+    return rewards
+""",
+            "score_falls_on_the_last_valid_token",
+        ),
+        Wrong(
+            "penalty on padding",
+            """
+def shaped_rewards(scores, logp, ref_logp, mask, beta):
+    rewards = -beta * (logp - ref_logp)
+    rewards[torch.arange(len(scores)), mask.long().sum(1) - 1] += scores
+    return rewards
+""",
+            "no_reward_behind_the_end",
+        ),
+        Wrong(
+            "log-ratio clamped at 0",
+            """
+def shaped_rewards(scores, logp, ref_logp, mask, beta):
+    d = (logp - ref_logp).clamp(min=0)
+    rewards = torch.where(mask.bool(), -beta * d, 0.0)
+    rewards[torch.arange(len(scores)), mask.long().sum(1) - 1] += scores
+    return rewards
+""",
+            "rewards_add_up_to_the_objective",
+        ),
+    ],
+    "gae": [
+        Wrong(
+            "from the front",
+            """
+def gae(rewards, values, mask, discount=1.0, lam=0.95):
+    advantages, running = torch.zeros_like(values), 0.0
+    after = torch.cat([values[:, 1:], torch.zeros_like(values[:, :1])], 1)
+    for t in range(values.shape[1]):
+        delta = rewards[:, t] + discount * after[:, t] - values[:, t]
+        running = delta + discount * lam * running
+        advantages[:, t] = running
+    return advantages, advantages + values
+""",
+            "two_tokens_by_hand",
+        ),
+        Wrong(
+            "returns without the values",
+            """
+def gae(rewards, values, mask, discount=1.0, lam=0.95):
+    advantages, running = torch.zeros_like(values), 0.0
+    after = torch.cat([values[:, 1:], torch.zeros_like(values[:, :1])], 1)
+    for t in reversed(range(values.shape[1])):
+        running = rewards[:, t] + discount * after[:, t] - values[:, t] + discount * lam * running
+        advantages[:, t] = running
+    return advantages, advantages + rewards
+""",
+            "two_tokens_by_hand",
+        ),
+        Wrong(
+            "discount forgotten",
+            """
+def gae(rewards, values, mask, discount=1.0, lam=0.95):
+    valid = mask.bool()
+    advantages = torch.zeros_like(values)
+    next_value = next_advantage = torch.zeros_like(values[:, 0])
+    for t in reversed(range(values.shape[1])):
+        delta = rewards[:, t] + next_value - values[:, t]
+        next_advantage = torch.where(valid[:, t], delta + lam * next_advantage, 0.0)
+        next_value = torch.where(valid[:, t], values[:, t], 0.0)
+        advantages[:, t] = next_advantage
+    return advantages, torch.where(valid, advantages + values, 0.0)
+""",
+            "recursion_agrees_with_the_sum",
+        ),
+        Wrong(
+            "next value and advantage from padding",
+            """
+def gae(rewards, values, mask, discount=1.0, lam=0.95):
+    advantages, running = torch.zeros_like(values), 0.0
+    after = torch.cat([values[:, 1:], torch.zeros_like(values[:, :1])], 1)
+    for t in reversed(range(values.shape[1])):
+        running = rewards[:, t] + discount * after[:, t] - values[:, t] + discount * lam * running
+        advantages[:, t] = running
+    return advantages * mask, (advantages + values) * mask
+""",
+            "ends_where_the_response_ends",
+        ),
+    ],
+    "combined-gradient": [
+        Wrong(
+            "gamma on both",
+            """
+def combined_gradient(policy_parts, ptx_parts, parameters, gamma):
+    def mean(parts):
+        return sum(x[m.bool()].sum() for x, m in parts) / sum(m.sum() for _, m in parts)
+    loss = gamma * (mean(policy_parts) + mean(ptx_parts))
+    return torch.cat([g.flatten() for g in torch.autograd.grad(loss, parameters)])
+""",
+            "gamma_weighs_the_second_part",
+        ),
+        Wrong(
+            "mean of means",
+            """
+def combined_gradient(policy_parts, ptx_parts, parameters, gamma):
+    def mean(parts):
+        return sum(x[m.bool()].mean() for x, m in parts) / len(parts)
+    loss = mean(policy_parts) + gamma * mean(ptx_parts)
+    return torch.cat([g.flatten() for g in torch.autograd.grad(loss, parameters)])
+""",
+            "tokens_count_alike",
+        ),
+        Wrong(
+            "padding in the mean",
+            """
+def combined_gradient(policy_parts, ptx_parts, parameters, gamma):
+    policy = sum(x[m.bool()].sum() for x, m in policy_parts)
+    policy = policy / sum(m.sum() for _, m in policy_parts)
+    ptx = torch.cat([x.flatten() for x, _ in ptx_parts]).mean()
+    loss = policy + gamma * ptx
+    return torch.cat([g.flatten() for g in torch.autograd.grad(loss, parameters)])
+""",
+            "padding_does_not_pull",
+        ),
+        Wrong(
+            "sum of the pretraining micro-batches' means",
+            """
+def combined_gradient(policy_parts, ptx_parts, parameters, gamma):
+    policy = sum(x[m.bool()].sum() for x, m in policy_parts)
+    policy = policy / sum(m.sum() for _, m in policy_parts)
+    loss = policy + gamma * sum(x[m.bool()].mean() for x, m in ptx_parts)
+    return torch.cat([g.flatten() for g in torch.autograd.grad(loss, parameters)])
+""",
+            "cutting_changes_nothing",
+        ),
+        Wrong(
+            "gradients left from the call before",
+            """
+def combined_gradient(policy_parts, ptx_parts, parameters, gamma):
+    def mean(parts):
+        return sum(x[m.bool()].sum() for x, m in parts) / sum(m.sum() for _, m in parts)
+    (mean(policy_parts) + gamma * mean(ptx_parts)).backward()
+    return torch.cat([p.grad.flatten() for p in parameters])
+""",
+            "asking_twice_gives_the_same",
+        ),
+    ],
+    "paired-difference": [
+        Wrong(
+            "two groups instead of pairs",
+            """
+def paired_difference(of, against):
+    import numpy as np
+    from scipy.stats import t
+    n = len(of)
+    mean = np.mean(of) - np.mean(against)
+    half = t.ppf(0.975, n - 1) * np.sqrt((np.var(of, ddof=1) + np.var(against, ddof=1)) / n)
+    return mean, mean - half, mean + half
+""",
+            "differences_are_paired",
+        ),
+        Wrong(
+            "normal quantile",
+            """
+def paired_difference(of, against):
+    import numpy as np
+    d = np.asarray(of) - np.asarray(against)
+    half = 1.96 * d.std(ddof=1) / np.sqrt(len(d))
+    return d.mean(), d.mean() - half, d.mean() + half
+""",
+            "interval_is_students",
+        ),
+        Wrong(
+            "deviation divided by n",
+            """
+def paired_difference(of, against):
+    import numpy as np
+    from scipy.stats import t
+    d = np.asarray(of) - np.asarray(against)
+    half = t.ppf(0.975, len(d) - 1) * d.std() / np.sqrt(len(d))
+    return d.mean(), d.mean() - half, d.mean() + half
+""",
+            "interval_is_students",
+        ),
+        Wrong(
+            "three seeds for ever",
+            """
+def paired_difference(of, against):
+    import numpy as np
+    d = np.asarray(of) - np.asarray(against)
+    half = 4.302652729911275 * d.std(ddof=1) / np.sqrt(len(d))
+    return d.mean(), d.mean() - half, d.mean() + half
+""",
+            "degrees_of_freedom_follow_the_seeds",
+        ),
+    ],
+    "verdict": [
+        Wrong(
+            "a claim forgotten",
+            """
+verdict = {"plain PPO raises the held-out loss": "yes", "the mix lowers the loss": "yes"}
+""",
+            "every_claim_has_a_verdict",
+        ),
+        Wrong(
+            "the mean alone",
+            """
+verdict = {
+    "plain PPO raises the held-out loss": "yes",
+    "the mix lowers the loss": "yes",
+    "the mix lowers the reward model's score": "yes",
+    "the mix raises the gold score": "yes",
+}
+""",
+            "zero_inside_leaves_it_open",
+        ),
+        Wrong(
+            "the sign turned round",
+            """
+verdict = {
+    "plain PPO raises the held-out loss": "yes",
+    "the mix lowers the loss": "no",
+    "the mix lowers the reward model's score": "yes",
+    "the mix raises the gold score": "open",
+}
+""",
+            "zero_outside_decides",
+        ),
+    ],
+    # --- beta_gamma -------------------------------------------------------------------------------
+    "tilt": [
+        Wrong(
+            "entropy in place of the KL",
+            """
+def tilt(scores, beta):
+    log_w = torch.log_softmax(scores / beta, dim=1)
+    w = log_w.exp()
+    return float((w * scores).sum(1).mean()), float((w * log_w).sum(1).mean())
+""",
+            "two_answers_by_hand",
+        ),
+        Wrong(
+            "scores times beta",
+            """
+def tilt(scores, beta):
+    log_w = torch.log_softmax(scores * beta, dim=1)
+    w = log_w.exp()
+    n = torch.log(torch.tensor(float(scores.shape[1])))
+    return float((w * scores).sum(1).mean()), float((w * (log_w + n)).sum(1).mean())
+""",
+            "a_large_beta_changes_nothing",
+        ),
+        Wrong(
+            "an exponential that overflows",
+            """
+def tilt(scores, beta):
+    z = torch.exp(scores / beta)
+    w = z / z.sum(1, keepdim=True)
+    kl = (w * torch.log(w * scores.shape[1])).sum(1)
+    return float((w * scores).sum(1).mean()), float(kl.mean())
+""",
+            "a_small_beta_takes_the_best",
+        ),
+        Wrong(
+            "all prompts in one softmax",
+            """
+def tilt(scores, beta):
+    flat = scores.flatten()
+    log_w = torch.log_softmax(flat / beta, dim=0)
+    w = log_w.exp()
+    n = torch.log(torch.tensor(float(len(flat))))
+    return float((w * flat).sum()), float((w * (log_w + n)).sum())
+""",
+            "prompts_are_tilted_one_by_one",
+        ),
+    ],
+    "prediction": [
+        Wrong(
+            "a number forgotten",
+            """
+prediction = {"beta": 0.1, "gamma": 0.5, "kl": 1.0, "rm_score": 0.2}
+""",
+            "prediction_is_complete",
+        ),
+        Wrong(
+            "a word for a number",
+            """
+prediction = {"beta": 0.1, "gamma": 0.5, "kl": 1.0, "rm_score": "more", "loss": 0.9}
+""",
+            "prediction_is_complete",
+        ),
+        Wrong(
+            "a negative KL",
+            """
+prediction = {"beta": 0.1, "gamma": 0.5, "kl": -1.0, "rm_score": 0.2, "loss": 0.9}
+""",
+            "prediction_is_possible",
+        ),
+        Wrong(
+            "a point of the table",
+            """
+prediction = {"beta": 0.3, "gamma": 1.0, "kl": 1.0, "rm_score": 0.2, "loss": 0.9}
+""",
+            "point_is_new",
+        ),
+        Wrong(
+            "another point than the one that was trained",
+            """
+prediction = {"beta": 0.15, "gamma": 0.5, "kl": 1.0, "rm_score": 0.2, "loss": 0.9}
+""",
+            "point_was_measured",
+        ),
+    ],
+    "kl-estimates": [
+        Wrong(
+            "k3 with the sign turned round",
+            """
+def kl_estimates(logp, ref_logp, mask):
+    d = torch.where(mask.bool(), logp - ref_logp, 0.0)
+    return {"k1": d.sum(1), "k2": (d**2 / 2).sum(1), "k3": (torch.expm1(d) - d).sum(1)}
+""",
+            "one_token_by_hand",
+        ),
+        Wrong(
+            "a mean over tokens",
+            """
+def kl_estimates(logp, ref_logp, mask):
+    d = torch.where(mask.bool(), logp - ref_logp, 0.0)
+    n = mask.sum(1)
+    terms = {"k1": d, "k2": d**2 / 2, "k3": torch.expm1(-d) + d}
+    return {name: x.sum(1) / n for name, x in terms.items()}
+""",
+            "sums_over_the_response",
+        ),
+        Wrong(
+            "padding counts",
+            """
+def kl_estimates(logp, ref_logp, mask):
+    d = logp - ref_logp
+    return {"k1": d.sum(1), "k2": (d**2 / 2).sum(1), "k3": (torch.expm1(-d) + d).sum(1)}
+""",
+            "sums_over_the_response",
+        ),
+    ],
+    "effect-of-gamma": [
+        Wrong(
+            "no pairs",
+            """
+def effect_of_gamma(runs, measure):
+    import numpy as np
+    from rlhf_lab.figures import mean_interval
+    ppo, rows = runs[runs.policy == "ppo"], {}
+    none = ppo[ppo.gamma == 0][measure].mean()
+    for gamma, part in ppo[ppo.gamma > 0].groupby("gamma"):
+        rows[gamma] = mean_interval(part.groupby("seed")[measure].mean() - none)
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["mean", "low", "high"])
+""",
+            "pairs_share_beta_and_seed",
+        ),
+        Wrong(
+            "the difference turned round",
+            """
+def effect_of_gamma(runs, measure):
+    from rlhf_lab.figures import mean_interval
+    ppo = runs[runs.policy == "ppo"]
+    pairs = ppo.pivot_table(index=["seed", "beta"], columns="gamma", values=measure)
+    rows = {g: mean_interval((pairs[0.0] - pairs[g]).groupby("seed").mean())
+            for g in pairs.columns if g > 0}
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["mean", "low", "high"])
+""",
+            "pairs_share_beta_and_seed",
+        ),
+        Wrong(
+            "every pair an observation",
+            """
+def effect_of_gamma(runs, measure):
+    from rlhf_lab.figures import mean_interval
+    ppo = runs[runs.policy == "ppo"]
+    pairs = ppo.pivot_table(index=["seed", "beta"], columns="gamma", values=measure)
+    rows = {g: mean_interval((pairs[g] - pairs[0.0]).dropna()) for g in pairs.columns if g > 0}
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["mean", "low", "high"])
+""",
+            "seeds_are_the_sample",
+        ),
+        Wrong(
+            "means that a missing run makes missing",
+            """
+def effect_of_gamma(runs, measure):
+    from rlhf_lab.figures import mean_interval
+    ppo = runs[runs.policy == "ppo"]
+    pairs = ppo.pivot_table(index=["seed", "beta"], columns="gamma", values=measure)
+    rows = {g: mean_interval((pairs[g] - pairs[0.0]).groupby("seed").mean(skipna=False))
+            for g in pairs.columns if g > 0}
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["mean", "low", "high"])
+""",
+            "a_failed_run_spoils_only_its_pair",
+        ),
+    ],
+}
