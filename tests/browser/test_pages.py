@@ -102,6 +102,17 @@ def test_the_data_of_a_figure_by_keyboard(small_address: str, visit: Any, tmp_pa
     assert len(lines) == 1 + table.locator("tbody tr").count()
 
 
+def test_a_wide_equation_shows_its_beginning(small_address: str, visit: Any) -> None:
+    page = visit(f"{small_address}/book/index.html", width=360).page
+    page.wait_for_selector("div.math mjx-math")
+    frame = page.locator("div.math").first
+    assert frame.evaluate("e => e.scrollWidth > e.clientWidth")
+    left = "e => e.getBoundingClientRect().left"
+    assert frame.locator("mjx-math").evaluate(left) >= frame.evaluate(left)
+    number = frame.locator(".eqno").evaluate("e => e.getBoundingClientRect().left")
+    assert number > frame.locator("mjx-math").evaluate("e => e.getBoundingClientRect().right") - 1
+
+
 def test_without_scripts_the_drawing_stands(small_address: str, visit: Any) -> None:
     seen = visit(f"{small_address}/book/figures.html", java_script_enabled=False)
     drawings = seen.page.locator(".rl-plot svg.rl-static")
