@@ -17,6 +17,7 @@ import pytest
 import torch
 from filelock import FileLock
 
+from rlhf_lab.labs.editions import write_students
 from rlhf_lab.widgets.files import write_published
 
 if TYPE_CHECKING:
@@ -119,6 +120,7 @@ def new_book(
         shutil.copy(ROOT / "book/references.bib", folder / "book")
         write_published(folder / "book/data/ranking.json", published_ranking)
         shutil.copytree(published_models, folder / "book/data/models")
+        write_students(folder)
         return folder
 
     return new
