@@ -5,9 +5,14 @@ from __future__ import annotations
 import sys
 
 from benchmarks import (
+    imitation,
+    kl_penalty,
+    labeling,
+    leakage,
     lighthouse,
     matmul_share,
     page_models,
+    policy_gradient,
     quickstart,
     reactions,
     scaling,
@@ -21,6 +26,11 @@ BENCHMARKS = {
     "scaling": scaling,
     "quickstart": quickstart,
     "sweep": sweep,
+    "policy_gradient": policy_gradient,
+    "imitation": imitation,
+    "labeling": labeling,
+    "leakage": leakage,
+    "kl_penalty": kl_penalty,
     "page_models": page_models,
     "reactions": reactions,
     "lighthouse": lighthouse,

@@ -15,6 +15,7 @@ and changed 40 of SFT's 100 answers: the page would no longer show the model tha
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 from typing import Any, cast
 
@@ -28,10 +29,11 @@ from rlhf_lab.browser_files import (
     WHOLE,
     page_config,
     read_index,
+    shipped_files,
     write_folder,
 )
 from rlhf_lab.errors import InputError
-from rlhf_lab.models import merged_copy, unwrap
+from rlhf_lab.models import ASSETS, load_policy, merged_copy, unwrap
 
 CHANGES = "difference.safetensors"
 SCALE = ".scale"
@@ -133,6 +135,23 @@ def restored_weights(folder: str | Path, base: str | Path) -> dict[str, Tensor]:
             change = changes[name + SCALE][:, None] * change
         weights[name] = weight + change
     return weights
+
+
+def restored_policy(folder: str | Path, preset: str) -> tuple[Any, Any]:
+    """A policy that a page runs, ready for use here, and its tokenizer.
+
+    Args:
+        folder: of its difference.
+        preset: the shipped model that it was trained from.
+
+    Raises:
+        InputError: as :func:`restored_weights` and :func:`rlhf_lab.models.load_policy`.
+    """
+    policy, tokenizer = load_policy(preset)
+    with tempfile.TemporaryDirectory() as base:
+        write_folder(base, WHOLE, shipped_files(ASSETS / preset))
+        policy.load_state_dict(restored_weights(folder, base), strict=False)  # one name is tied
+    return policy, tokenizer
 
 
 def _plain(policy: nn.Module) -> Any:

@@ -40,6 +40,7 @@ from rlhf_lab.world.labelers import MEAN_LABELER
 from rlhf_lab.world.suites import Item, Suite
 
 __all__ = [
+    "REPLY_KINDS",
     "TAX_SUITES",
     "Candidate",
     "EvaluationReport",
@@ -60,6 +61,7 @@ __all__ = [
     "measures",
     "noise_ceiling",
     "prompt_prefix",
+    "reply_kinds",
     "rm_scores",
     "run_suite",
     "run_suites",
@@ -140,6 +142,30 @@ def gold_report(
             }
         )
     return pd.DataFrame(rows)
+
+
+# The first that holds of an answer is its kind.
+REPLY_KINDS = ("questions", "rude", "hedging", "right", "partly right", "wrong")
+
+
+def reply_kinds(report: pd.DataFrame) -> pd.Series:
+    """One word for each answer of a :func:`gold_report`, from :data:`REPLY_KINDS`.
+
+    ``questions``: it goes on with questions or says nothing (not ``replies``); ``rude``: it has a
+    rude word or helps to harm; ``hedging``: a sentence of it hedges; ``right``: it does all that
+    was asked, and says as much that is true as false at least; ``partly right``: it does a part of
+    it; ``wrong``: the rest.
+    """
+    sound = report["truth"] >= 0
+    tests = (
+        ~report["replies"].astype(bool),
+        report["harm"] > 0,
+        report["hedge"] > 0,
+        sound & (report["follows"] >= 1),
+        sound & (report["follows"] > 0),
+        np.full(len(report), True),
+    )
+    return pd.Series(np.select(tests, REPLY_KINDS, ""), index=report.index, name="reply")
 
 
 def summary(report: pd.DataFrame, *, seed: int = 0) -> dict[str, float]:

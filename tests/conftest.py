@@ -5,11 +5,12 @@ What loads transformers is imported inside its fixture: many tests can do withou
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,15 @@ HOSTILE_ANSWER = (
 )
 
 Build = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def extension() -> Iterator[Any]:
+    """The modules of rlhf_book by name; it is importable while a book is built, and here."""
+    path = str(ROOT / "book" / "_ext")
+    sys.path.insert(0, path)
+    yield lambda name: importlib.import_module(f"rlhf_book.{name}")
+    sys.path.remove(path)
 
 
 @pytest.fixture(scope="session")
@@ -119,6 +129,7 @@ def new_book(
             )
         shutil.copy(ROOT / "book/references.bib", folder / "book")
         write_published(folder / "book/data/ranking.json", published_ranking)
+        shutil.copy(ROOT / "book/data/models.yaml", folder / "book/data")
         shutil.copytree(published_models, folder / "book/data/models")
         write_students(folder)
         return folder

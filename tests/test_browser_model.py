@@ -12,10 +12,17 @@ import torch
 from safetensors.torch import load_file
 
 from rlhf_lab.browser_files import WHOLE, shipped_files, write_folder
-from rlhf_lab.browser_model import export_difference, export_for_browser, restored_weights
+from rlhf_lab.browser_model import (
+    export_difference,
+    export_for_browser,
+    restored_policy,
+    restored_weights,
+)
 from rlhf_lab.errors import InputError
 from rlhf_lab.models import ASSETS, load_policy, merged_copy
 from tiny_models import causal_lm
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture
@@ -151,6 +158,21 @@ def test_a_shipped_model_is_copied_as_it_would_be_exported(tmp_path: Path) -> No
         json.loads((tmp_path / name / "config.json").read_text()) for name in ("exported", "copied")
     )
     assert one == two
+
+
+def test_a_published_policy_is_ready_for_use() -> None:
+    """Its weights are float16 of the shipped ones and whole numbers times a scale of each row."""
+    folder = ROOT / "book/results/quickstart/models/sft"
+    policy, _ = restored_policy(folder, "tiny")
+    base, _ = load_policy("tiny")
+    changes = load_file(folder / "difference.safetensors")
+    shipped = dict(base.named_parameters())
+    for name, weight in policy.named_parameters():
+        change = changes[name].float()
+        if change.ndim > 1:
+            change = change * changes[f"{name}.scale"][:, None]
+        assert torch.equal(weight, shipped[name].half().float() + change), name
+    assert policy.lm_head.weight is policy.transformer.wte.weight
 
 
 class TestDifferences:

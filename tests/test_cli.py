@@ -168,7 +168,7 @@ def test_the_chain_on_fernwick_stage_by_stage(fernwick_model, tmp_path, monkeypa
         ["eval", "--model", ppo / "final", "--reference", sft / "final", "--reward", rm / "final",
          "--count", 6, "--output-dir", measured], capsys,
     )  # fmt: skip
-    assert found["prompts"] == 6 and found["kl"] >= 0
+    assert found["prompts"] == 6 and found["kl"] > -1e-5  # a sum in single precision
     assert found["gold_low"] <= found["gold"] <= found["gold_high"]
     assert len((measured / "samples.jsonl").read_text().splitlines()) == 6
 

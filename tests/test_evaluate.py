@@ -142,6 +142,21 @@ def test_gold_report():
     json.dumps(report.to_dict("records"))
 
 
+def test_reply_kinds_are_the_qualities_that_were_asked_for():
+    """Answers written to be right, wrong, rude, hedging, or more questions are told apart."""
+    prompts = WORLD.prompts("test", 60, kind="open_qa", hard="")
+    wanted = {"right": "right", "wrong": "wrong", "rude": "rude", "hedging": "hedging"}
+    for quality, kind in {**wanted, "questions": "questions"}.items():
+        texts = [WORLD.answer(p, 0, quality) for p in prompts]
+        found = evaluate.reply_kinds(evaluate.gold_report(WORLD, prompts, texts))
+        assert list(found.index) == list(range(60))
+        assert (found == kind).mean() > 0.95, quality
+    rude = [WORLD.answer(p) + " you fool." for p in prompts]  # right, and yet
+    assert (evaluate.reply_kinds(evaluate.gold_report(WORLD, prompts, rude)) == "rude").all()
+    silent = evaluate.reply_kinds(evaluate.gold_report(WORLD, prompts, [""] * 60))
+    assert (silent == "questions").all()
+
+
 @pytest.mark.parametrize(
     "quality, expected",
     [

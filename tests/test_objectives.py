@@ -104,6 +104,23 @@ def test_k1_in_the_reward_gives_the_gradient_of_the_exact_kl():
     assert torch.cosine_similarity(policy_gradient("k3"), exact, dim=0) < 0.99
 
 
+def test_gradients_of_estimates_as_losses():
+    """Over samples that are held fixed: k1 none, k2 of the KL, k3 of the KL the other way."""
+    theta, ref = normal(12).requires_grad_(), normal(12, seed=1)
+    logp, ref_logp = theta.log_softmax(-1), ref.log_softmax(-1)
+
+    def gradient(value: Tensor) -> Tensor:
+        (found,) = torch.autograd.grad(value, theta, retain_graph=True)
+        return found
+
+    def as_loss(kind: str) -> Tensor:
+        return gradient((logp.detach().exp() * O.kl_estimate(logp, ref_logp, kind)).sum())
+
+    close(as_loss("k1"), torch.zeros(12, dtype=torch.float64))
+    close(as_loss("k2"), gradient(O.exact_kl(theta, ref)))
+    close(as_loss("k3"), gradient(O.exact_kl(ref, theta)))
+
+
 def test_entropy_and_kl_limits():
     assert O.entropy(torch.zeros(2, 8, dtype=torch.float64))[0].item() == pytest.approx(
         math.log(8), abs=1e-12

@@ -430,7 +430,8 @@ def test_lora_policy_trains_its_adapter_only():
         ({"kl_controller": "magic"}, "kl_controller"),
         ({"temperature": 0.0}, "temperature"),
     ],
-    ids=str,
+    # The same in every process, which the address of a function is not.
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else value,
 )
 def test_refuses(change, argument):
     with pytest.raises(InputError) as error:

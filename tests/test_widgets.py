@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from rlhf_lab.errors import InputError
 from rlhf_lab.figures import THEMES
-from rlhf_lab.widgets import files, ppo_clip
+from rlhf_lab.widgets import chooser, files, lineage, model_facts, ppo_clip
 
 
 def test_the_widget_loads_the_modules_of_the_page() -> None:
@@ -117,6 +118,43 @@ def test_labels_of_the_over_optimisation_explorer() -> None:
     used |= {f"form_{name}" for name in ("rl", "bon")} | {"m_rm_score", "m_gold"}
     used |= {f"read_{name}" for name in ("rm_score", "gold", "peak")}
     assert used == catalogue.keys() - {"title", "alt", "still"}
+
+
+def test_labels_of_the_drawings_of_model_facts() -> None:
+    page = {"title", "alt", "still", "show_data"}
+    catalogue = files.labels("lineage")
+    sources = {
+        name: (files.STATIC / f"{name}.js").read_text(encoding="utf-8")
+        for name in ("lineage", "chooser")
+    }
+    used = set(re.findall(r"labels\.(\w+)", sources["lineage"]))
+    used |= {f"idea_{name}" for name in model_facts.IDEAS}
+    used |= {f"{kind}_{name}" for name in model_facts.EVIDENCE for kind in ("evidence", "explain")}
+    used |= {f"kind_{name}" for name in model_facts.KINDS}
+    used |= {f"of_{name}" for name in model_facts.RELATIONS}
+    used |= {f"fact_{name}" for name in lineage.LISTED} | {"idea", "evidence", "explain_all"}
+    assert used == catalogue.keys() - page
+
+    catalogue = files.labels("chooser")
+    used = set(re.findall(r"labels\.(\w+)", sources["chooser"]))
+    used |= {f"{kind}_{name}" for name in chooser.ERRORS for kind in ("error", "capability")}
+    used |= {f"measure_{name}" for name in chooser.ERRORS.values() if name}
+    used |= {f"part_{name}" for name in ("need", "capability", "cost", "risk")}
+    used |= {*chooser.STOPS, "fails_images", "fails_context", "not_yet"}
+    used |= {name for name in catalogue if name.startswith("column_")}  # the page's table
+    assert used == catalogue.keys() - page
+
+
+def test_the_widgets_of_model_facts() -> None:
+    pytest.importorskip("anywidget", reason="needs the extra [labs]")
+    from rlhf_lab.widgets.live import LineageTimeline, ModelChooser
+
+    path = Path(__file__).parent.parent / "book/data/models.yaml"
+    timeline = LineageTimeline(path)
+    assert (timeline.idea, timeline.evidence, timeline.entry) == ("all", "all", lineage.FIRST)
+    chosen = ModelChooser(path)
+    assert {name: getattr(chosen, name) for name in chosen.names} == chooser.FIRST
+    assert len(chosen.fixed["models"]) > 12
 
 
 def test_unknown_languages_and_drawings_are_refused() -> None:

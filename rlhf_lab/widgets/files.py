@@ -14,7 +14,10 @@ from rlhf_lab.figures import THEMES, Theme
 from rlhf_lab.files import atomic_write
 
 STATIC = Path(__file__).parent / "static"
-DRAWINGS = ("ppo-clip", "beta-gamma", "over-optimisation", "ranking", "token-inspector")
+DRAWINGS = (
+    "ppo-clip", "beta-gamma", "over-optimisation", "ranking", "token-inspector", "lineage",
+    "chooser",
+)  # fmt: skip
 ON_PAGES = ("model-answers",)  # drawings without a host in notebooks, where Python runs models
 RUNTIME = "language-model"  # folder of the modules that run models
 # What drawings import.

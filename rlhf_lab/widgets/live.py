@@ -16,6 +16,10 @@ The reader as a labeler, and a reward model trained on what they say::
 A published sweep, and points of the reader's own on it::
 
     BetaGammaExplorer("book/results/sweep")
+
+What is known of published models::
+
+    LineageTimeline("book/data/models.yaml")
 """
 
 from __future__ import annotations
@@ -34,8 +38,17 @@ import traitlets
 from rlhf_lab.errors import InputError
 from rlhf_lab.records import Ranking
 from rlhf_lab.sweep_process import SweepProcess, published_config
-from rlhf_lab.widgets import beta_gamma, over_optimisation, ppo_clip, ranking, token_inspector
+from rlhf_lab.widgets import (
+    beta_gamma,
+    chooser,
+    lineage,
+    over_optimisation,
+    ppo_clip,
+    ranking,
+    token_inspector,
+)
 from rlhf_lab.widgets.files import STATIC, bundle, labels, language_tag, palette_css
+from rlhf_lab.widgets.model_facts import read_model_facts
 from rlhf_lab.widgets.sweep_data import fitted, read_sweep
 
 POLL_SECONDS = 0.5  # between two looks at a training
@@ -299,3 +312,53 @@ class TokenInspector(Explorer):
 
     def __init__(self, published: Mapping[str, Any], *, language: str = "en") -> None:
         super().__init__(token_inspector.NAME, token_inspector.data(published), language)
+
+
+class LineageTimeline(Explorer):
+    """Models and API names, their lines of descent, and how each of them is known.
+
+    Args:
+        path: of the model facts, ``book/data/models.yaml``.
+        language: of the labels.
+
+    Raises:
+        InputError: for a file that is no sound one, or a language without labels.
+    """
+
+    _esm = bundle(f"{lineage.NAME}.js", "notebook.js")
+
+    idea = traitlets.Unicode().tag(sync=True)
+    evidence = traitlets.Unicode().tag(sync=True)
+    entry = traitlets.Unicode().tag(sync=True)
+
+    def __init__(self, path: str | Path, *, language: str = "en") -> None:
+        shown = lineage.data(read_model_facts(path), language=language)
+        super().__init__(lineage.NAME, shown, language)
+
+
+class ModelChooser(Explorer):
+    """Need, capability, cost and risk, asked of the models of a dated file.
+
+    Args:
+        path: of the model facts, ``book/data/models.yaml``.
+        language: of the labels.
+
+    Raises:
+        InputError: for a file that is no sound one, or a language without labels.
+    """
+
+    _esm = bundle(f"{chooser.NAME}.js", "notebook.js")
+
+    date = traitlets.Unicode().tag(sync=True)
+    images = traitlets.Bool().tag(sync=True)
+    error = traitlets.Unicode().tag(sync=True)
+    tokens_in = traitlets.Int().tag(sync=True)
+    tokens_out = traitlets.Int().tag(sync=True)
+    hidden = traitlets.Int().tag(sync=True)
+    requests = traitlets.Int().tag(sync=True)
+    error_cost = traitlets.Float().tag(sync=True)
+    months = traitlets.Int().tag(sync=True)
+
+    def __init__(self, path: str | Path, *, language: str = "en") -> None:
+        shown = chooser.data(read_model_facts(path), language=language)
+        super().__init__(chooser.NAME, shown, language)

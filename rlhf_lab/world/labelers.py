@@ -41,7 +41,10 @@ LABELERS_PER_GROUP = 20
 
 @dataclass(frozen=True)
 class Labeler:
-    """One person: a name, weights for each attribute, and the noise of a single judgement."""
+    """One person: a name, weights for each attribute, and the noise of a single judgement.
+
+    Judges by the utility of ``eq-labeler-utility``.
+    """
 
     name: str
     weights: Mapping[str, float]
@@ -52,7 +55,7 @@ class Labeler:
         return sum(self.weights[a] * v for a, v in attributes.as_dict().items())
 
     def utility(self, attributes: Attributes, rng: random.Random) -> float:
-        """Utility as felt on one occasion."""
+        """u = Σ_a w_a·x_a + τ·ε with ε ~ N(0, 1): utility as felt once (``eq-labeler-utility``)."""
         return self.value(attributes) + rng.gauss(0.0, self.noise)
 
     def rank(
@@ -112,6 +115,9 @@ def agreement(
 ) -> float:
     """Share of pairs of answers that two labelers, drawn anew for each prompt, order alike.
 
+    Where a labeler drawn at random prefers the first answer of pair i with probability p_i, its
+    expectation is the mean over pairs of p_i² + (1 − p_i)² (label ``eq-agreement``).
+
     Pairs that either of them calls a tie are left out, and so are equal texts. NaN without pairs.
 
     Args:
@@ -139,3 +145,22 @@ def agreement(
                 pairs += 1
                 alike += (one[i] < one[j]) == (two[i] < two[j])
     return alike / pairs if pairs else math.nan
+
+
+def ceiling_bounds(agreement: float) -> tuple[float, float]:
+    """Between which shares of pairs the best possible judge agrees with one labeler.
+
+    A ≤ E[max(p, 1 − p)] ≤ (1 + √(2A − 1))/2 for the agreement A of two labelers who are drawn
+    independently for each pair, on the pairs that both put in order (``eq-agreement-ceiling``). The
+    lower end is reached when every pair is either certain or a coin toss, the upper one when all
+    pairs are equally hard.
+
+    Args:
+        agreement: A, 0.5 to 1; below 0.5 no such labelers exist.
+
+    Raises:
+        InputError: for an agreement outside of that range.
+    """
+    if not 0.5 <= agreement <= 1:
+        raise InputError("agreement", agreement, "0.5 to 1", "give a share of pairs, not percent")
+    return agreement, (1 + math.sqrt(2 * agreement - 1)) / 2

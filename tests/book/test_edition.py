@@ -67,6 +67,7 @@ def test_exercises_stay(student_site: Path) -> None:
     page = (student_site / "book/chapter.html").read_text(encoding="utf-8")
     assert "What is twice the best score?" in page
     assert "The end" in page
+    assert "It is that of" in page  # self-checks are not graded
     notebook = json.loads((student_site / "notebooks/book/chapter.ipynb").read_text("utf-8"))
     assert any("What is twice" in "".join(cell["source"]) for cell in notebook["cells"])
 

@@ -344,6 +344,8 @@ class TestExplorerData:
             ("token-inspector", {"data": "ranking.json"}),
             ("beta-gamma", {}),
             ("beta-gamma", {"data": "absent"}),
+            ("lineage", {}),
+            ("chooser", {"data": "absent.yaml"}),
         ],
     )
     def test_what_does_not_fit_is_refused(
@@ -363,6 +365,53 @@ class TestExplorerData:
 
     def test_every_published_module_has_its_drawing(self, extension: Any) -> None:
         assert tuple(extension("explorer").DRAWINGS) == files.DRAWINGS
+
+
+class TestFacts:
+    """Facts of the book's file in sentences and in drawings."""
+
+    @staticmethod
+    def role(extension: Any, text: str) -> Any:
+        made = extension("facts").FactRole()
+        env = SimpleNamespace(
+            srcdir=str(Path(__file__).parents[2]),
+            note_dependency=lambda _: None,
+            config=SimpleNamespace(language="en"),
+        )
+        made.rawtext, made.text, made.lineno = f"{{fact}}`{text}`", text, 1
+        settings = SimpleNamespace(env=env)
+        made.inliner = SimpleNamespace(
+            document=SimpleNamespace(settings=settings),
+            reporter=SimpleNamespace(error=lambda said, line: said),
+            problematic=lambda raw, *_: f"problem: {raw}",
+        )
+        return made.run()
+
+    def test_a_fact_becomes_text(self, extension: Any) -> None:
+        (node,), messages = self.role(extension, "gpt-3 parameters")
+        assert node.astext() == "175 billion"
+        assert not messages
+
+    @pytest.mark.parametrize("text", ["gpt-3 weight", "gpt-9 parameters", "gpt-3"])
+    def test_what_is_not_in_the_file_is_an_error(self, extension: Any, text: str) -> None:
+        (node,), (message,) = self.role(extension, text)
+        assert node == f"problem: {{fact}}`{text}`"
+        assert "fix: " in message
+
+    def test_the_list_escapes_what_the_file_says(self, extension: Any) -> None:
+        hostile = '"><img src=x onerror=alert(1)>'
+        ground = {"source": "a", "at": hostile, "tag": "K"}
+        said = {"text": hostile, "kind": "reported", **ground}
+        entry = {
+            "id": "x", "name": hostile, "kind": "api", "ideas": ["code"], "date": hostile,
+            "facts": [{"name": "released", "text": hostile, **ground}], "says": [said],
+            "from": [{"id": "x", "of": "name", "kind": "hypothesis", **ground}],
+        }  # fmt: skip
+        sources = {"a": {"text": hostile, "url": f"https://a.example/{hostile}"}}
+        data = {"entries": [entry], "sources": sources}
+        text = extension("explorer").entries_html(files.labels("lineage"), data)
+        assert "<img" not in text
+        assert text.count("&lt;img") == 13
 
 
 class TestModelAnswers:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import html
-import importlib.util
 import json
 import math
 import re
@@ -50,16 +49,10 @@ Ask = Callable[..., Any]
 # --- a page with models -----------------------------------------------------------------------
 
 
-def book_policy() -> str:
+def book_policy(extension: Callable[[str], Any]) -> str:
     """The content security policy of the book's pages, for a page without inline scripts."""
     pytest.importorskip("sphinx", reason="needs the extra [book]")
-    path = ROOT / "book" / "_ext" / "rlhf_book" / "html.py"
-    spec = importlib.util.spec_from_file_location("rlhf_book_html", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    found = re.search(r'content="([^"]*)"', module.policy(set(), set()))
+    found = re.search(r'content="([^"]*)"', extension("html").policy(set(), set()))
     assert found is not None
     return html.unescape(found.group(1))
 
@@ -110,8 +103,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory, small_tokenizer: Any) -> Pa
 
 
 @pytest.fixture(scope="session")
-def base_address(folder: Path, serve_folder: Callable[..., str]) -> str:
-    host = serve_folder(folder.parents[1], {"Content-Security-Policy": book_policy()})
+def base_address(
+    folder: Path, serve_folder: Callable[..., str], extension: Callable[[str], Any]
+) -> str:
+    policy = book_policy(extension)
+    host = serve_folder(folder.parents[1], {"Content-Security-Policy": policy})
     return f"{host}/project/book"
 
 

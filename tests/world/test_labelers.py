@@ -22,6 +22,7 @@ from rlhf_lab.world.labelers import (
     WEIGHTS,
     Labeler,
     agreement,
+    ceiling_bounds,
     make_labelers,
 )
 
@@ -111,6 +112,29 @@ def test_agreement_is_what_the_noise_says():
     expected = right**2 + (1 - right) ** 2
     found = agreement([(PROMPT, ["0.8", "0"])] * 4000, stub, people)
     assert found == pytest.approx(expected, abs=0.03)
+
+
+def test_agreement_bounds_the_noise_ceiling():
+    """For any mixture of easy and hard pairs; both ends are reached, as the docstring says."""
+    rng = random.Random(0)
+    for _ in range(300):
+        chances = [rng.betavariate(rng.random() + 0.1, rng.random() + 0.1) for _ in range(40)]
+        share = statistics.mean(p * p + (1 - p) ** 2 for p in chances)
+        ceiling = statistics.mean(max(p, 1 - p) for p in chances)
+        low, high = ceiling_bounds(share)
+        assert low - 1e-12 <= ceiling <= high + 1e-12
+    # Half of the pairs certain, half a coin toss: agreement and ceiling 3/4.
+    assert ceiling_bounds(0.75)[0] == 0.75
+    # All pairs at 0.9: agreement 0.82.
+    assert ceiling_bounds(0.82)[1] == pytest.approx(0.9, abs=1e-12)
+    assert ceiling_bounds(1.0) == (1.0, 1.0)
+    assert ceiling_bounds(0.5) == (0.5, 0.5)
+
+
+@pytest.mark.parametrize("share", [0.49, 1.01, 72.6, math.nan])
+def test_no_labelers_agree_so(share):
+    with pytest.raises(InputError, match="agreement"):
+        ceiling_bounds(share)
 
 
 def test_bad_input():

@@ -13,25 +13,29 @@ from sphinx.config import Config
 
 from rlhf_book import (
     cache,
+    corrections,
     disk,
     edition,
     equations,
     explorer,
+    facts,
     figure,
+    glossary,
     html,
     labs,
     launch,
     metadata,
     model_answers,
     notes,
+    self_check,
     site,
     twin,
     vendor,
 )
 
 PARTS = (
-    cache, edition, disk, figure, equations, explorer, model_answers, launch, labs,
-    twin, metadata, notes, site,
+    cache, edition, disk, figure, equations, explorer, facts, model_answers, launch, labs,
+    twin, metadata, notes, self_check, corrections, glossary, site,
 )  # fmt: skip
 
 
@@ -56,7 +60,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("build-finished", html.finish_pages, priority=900)
     return {
         "version": "1",
-        "env_version": 2,  # of what is kept between builds: another number reads all pages anew
+        "env_version": 3,  # of what is kept between builds: another number reads all pages anew
         "parallel_read_safe": True,
         "parallel_write_safe": True,
     }

@@ -11,10 +11,17 @@
     :data: ../results/sweep
     ```
 
+    ```{explorer} lineage
+    :data: ../data/models.yaml
+    ```
+
 A drawing of published results names their file, or the folder of a sweep, from the page's folder.
 Each becomes a figure with a still drawing and its data, which the drawing's script replaces when it
 comes near. What the script needs is in the page, but for sweeps: their data are a file of their
 own, fetched with the modules, and their tables and manifest lie beside it for who wants to look.
+
+The drawings of the model facts have a list or a table in place of a still drawing: it says all that
+they say, and is what is printed.
 """
 
 from __future__ import annotations
@@ -37,7 +44,10 @@ from rlhf_lab.errors import InputError
 from rlhf_lab.svg import draw
 from rlhf_lab.widgets import (
     beta_gamma,
+    chooser,
     files,
+    lineage,
+    model_facts,
     over_optimisation,
     ppo_clip,
     ranking,
@@ -50,14 +60,16 @@ RESULTS = "results"  # below _static
 # Drawn from the folder of a sweep.
 SWEEPS = {module.NAME: module for module in (beta_gamma, over_optimisation)}
 PUBLISHED = {module.NAME: module for module in (ranking, token_inspector)}  # drawn from a file
-DRAWINGS = {ppo_clip.NAME: ppo_clip} | SWEEPS | PUBLISHED
+FACTS = {module.NAME: module for module in (lineage, chooser)}  # drawn from the model facts
+DRAWINGS = {ppo_clip.NAME: ppo_clip} | SWEEPS | PUBLISHED | FACTS
 IN_PAGE = ("state", "reach")  # of a drawing's data; the rest of them is the sweep
 
 
 class explorer(nodes.General, nodes.Element):  # noqa: N801 - docutils names nodes so
     """A drawing: ``name``, ``given`` (what its script gets), ``title``, ``alt``, ``still``.
 
-    ``sweep`` is the folder of the sweep that it shows, or empty.
+    ``sweep`` is the folder of the sweep that it shows, or empty; ``plain`` is the HTML that stands
+    in its place instead of a still drawing, or empty.
     """
 
 
@@ -77,22 +89,34 @@ class ExplorerDirective(SphinxDirective):
         except InputError as error:
             raise self.error(str(error)) from error
         self.env.note_dependency(str(files.STATIC / "labels" / f"{language}.json"))
-        still = DRAWINGS[name].still(labels, data).to_plotly_json()
-        title, alt, records, still = take_apart(still)
         given = {
             "data": data,
             "labels": labels,
             "language": files.language_tag(language),
         }
-        sweep = self.env.relfn2path(self.options["data"])[1] if name in SWEEPS else ""
-        node = explorer(name=name, given=given, title=title, alt=alt, records=records, still=still)
-        node["sweep"] = sweep
+        node = explorer(name=name, given=given, title=labels["title"], alt=labels["alt"])
+        node["sweep"] = node["plain"] = ""
+        if name in FACTS:
+            node["plain"] = self.plain(name, labels, data)
+            return [node]
+        still = DRAWINGS[name].still(labels, data).to_plotly_json()
+        node["title"], node["alt"], node["records"], node["still"] = take_apart(still)
+        if name in SWEEPS:
+            node["sweep"] = self.env.relfn2path(self.options["data"])[1]
         return [node]
+
+    def plain(self, name: str, labels: Mapping[str, str], data: Mapping[str, Any]) -> str:
+        """What stands in the place of a drawing of the model facts."""
+        if name == lineage.NAME:
+            return entries_html(labels, data)
+        facts = model_facts.read_model_facts(self.env.relfn2path(self.options["data"])[1])
+        return table_html(chooser.records(facts, self.env.config.language))
 
     def data(self, name: str) -> Mapping[str, Any]:
         """What the drawing shows; the page is built anew when its file changes."""
         path = self.options.get("data")
-        wanted = "a file" if name in PUBLISHED else "a folder" if name in SWEEPS else None
+        of_file = name in PUBLISHED or name in FACTS
+        wanted = "a file" if of_file else "a folder" if name in SWEEPS else None
         if (path is not None) != (wanted is not None):
             allowed = wanted or "no file"
             raise InputError(f":data: of {name}", path, allowed, "correct the directive")
@@ -104,6 +128,9 @@ class ExplorerDirective(SphinxDirective):
                 self.env.note_dependency(f"{relative}/{table}")
             return SWEEPS[name].data(sweep_data.read_sweep(absolute))
         self.env.note_dependency(relative)
+        if name in FACTS:
+            facts = model_facts.read_model_facts(absolute)
+            return FACTS[name].data(facts, language=self.env.config.language)
         drawing = PUBLISHED[name]
         return drawing.data(files.read_published(absolute, drawing.FORMAT))
 
@@ -117,19 +144,69 @@ def write_html(translator: HTML5Translator, node: explorer) -> None:
     if node["sweep"]:
         given, address = publish_sweep(translator, given, Path(node["sweep"]))
         source = f' src="{html.escape(address)}"'
+    if node["plain"]:
+        picture = f'<div class="rl-plain">{node["plain"]}</div>'
+        table = ""
+    else:
+        picture = (
+            f'<div class="rl-still" role="img" aria-label="{html.escape(node["alt"])}">'
+            f"{draw(node['still'])}</div>"
+        )
+        table = (
+            f"<details><summary>{html.escape(labels['show_data'])}</summary>"
+            f"{table_html(node['records'])}</details>"
+        )
     translator.body.append(
         f'<figure class="rl-figure"><figcaption>{html.escape(node["title"])}</figcaption>'
         f'<rlhf-explorer class="rl-explorer" component="{html.escape(node["name"])}"{source}>'
-        f'<div class="rl-still" role="img" aria-label="{html.escape(node["alt"])}">'
-        f"{draw(node['still'])}</div>"
-        f'<noscript><p class="rl-missed">{note}</p></noscript>'
-        f'<p class="rl-unseen" hidden>{note}</p>'
-        f"<details><summary>{html.escape(labels['show_data'])}</summary>"
-        f"{table_html(node['records'])}</details>"
+        f'{picture}<noscript><p class="rl-missed">{note}</p></noscript>'
+        f'<p class="rl-unseen" hidden>{note}</p>{table}'
         f'<script type="application/json">{embedded_json(given)}</script>'
         "</rlhf-explorer></figure>\n"
     )
     raise nodes.SkipNode
+
+
+def entries_html(labels: Mapping[str, str], data: Mapping[str, Any]) -> str:
+    """The lineage as a list: each entry with its facts, its sentences and its lines of descent."""
+    names = {entry["id"]: entry["name"] for entry in data["entries"]}
+
+    def word(kind: str, name: str) -> str:
+        return html.escape(labels[f"{kind}_{name}"])
+
+    def cited(ground: Mapping[str, str]) -> str:
+        source = data["sources"][ground["source"]]
+        name = html.escape(source["text"])
+        if source["url"]:
+            name = f'<a href="{html.escape(source["url"])}" rel="noopener">{name}</a>'
+        more = [ground["at"], labels["not_seen"] if ground["tag"] == "K" else ""]
+        place = "".join(f", {html.escape(text)}" for text in more if text)
+        return f'<span class="rl-cite">({name}{place})</span>'
+
+    def known(ground: Mapping[str, str], text: str) -> str:
+        kind = ground["kind"]
+        badge = f'<b class="rl-badge rl-badge-{kind}">{word("evidence", kind)}</b>'
+        return f"<li>{badge} {text} {cited(ground)}</li>"
+
+    items = []
+    for entry in data["entries"]:
+        head = [html.escape(entry["name"]), word("kind", entry["kind"])]
+        head.append(", ".join(word("idea", idea) for idea in entry["ideas"]))
+        facts = [
+            f"{word('fact', fact['name'])}: {html.escape(fact['text'])} {cited(fact)}"
+            for fact in entry["facts"]
+        ]
+        said = [known(said, html.escape(said["text"])) for said in entry["says"]]
+        for line in entry["from"]:
+            said.append(known(line, f"{word('of', line['of'])} {html.escape(names[line['id']])}"))
+        items.append(
+            f"<li><p><b>{head[0]}</b> · {head[1]} · {head[2]}</p>"
+            f"<p>{'; '.join(facts) or html.escape(labels['undated'])}</p>"
+            f"<ul>{''.join(said)}</ul></li>"
+        )
+    return (
+        f'<ol class="rl-entries" aria-label="{html.escape(labels["rows"])}">{"".join(items)}</ol>'
+    )
 
 
 def publish_sweep(

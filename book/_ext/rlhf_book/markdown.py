@@ -17,6 +17,8 @@ from urllib.parse import urljoin
 from docutils import nodes
 from sphinx.locale import admonitionlabels
 
+from rlhf_book import self_check
+
 Item = str | int  # a block of Markdown, or the number of a code cell
 
 # Trees that say nothing to a reader, or say it with the help of the site.
@@ -178,9 +180,23 @@ class MarkdownWriter:
         title = title[:1].upper() + title[1:]  # sphinx-proof's are small until they are drawn
         body = [item for child in children for item in self.blocks(child, depth)]
         if "dropdown" in node.get("classes", []) and not has_cells(body):
-            text = "\n\n".join(map(str, body))
-            return [f"<details>\n<summary><b>{title}</b></summary>\n\n{text}\n\n</details>"]
+            return [folded(title, body)]
         return quoted([f"**{title}**", *body] if title else body)
+
+    def _write_check_question(self, node: self_check.check_question, _depth: int) -> list[Item]:
+        return [f"**{escape(self_check.heading(node.parent))}.** {self.inline(node)}"]
+
+    def _write_check_choices(self, node: self_check.check_choices, _depth: int) -> list[Item]:
+        """What there is to choose from; nothing where a number is asked for."""
+        choices = "\n".join(f"- **{c['name']}** {self.inline(c)}" for c in node.children)
+        several = node.parent["kind"] == "several"
+        hint = [escape(node.parent["labels"]["several"])] if several else []
+        return [*hint, choices] if choices else []
+
+    def _write_check_answers(self, node: self_check.check_answers, depth: int) -> list[Item]:
+        said = [(escape(self_check.which(a)), self.inside(a, depth)) for a in node.children]
+        body = [item for name, items in said for item in (f"**{name}**", *items)]
+        return [folded(escape(node.parent["labels"]["answers"]), body)]
 
     def _write_topic(self, node: nodes.topic, depth: int) -> list[Item]:
         return self._write_admonition(node, depth)
@@ -339,6 +355,12 @@ def within(node: nodes.Node, kind: type[nodes.Element]) -> bool:
         if isinstance(node, kind):
             return True
     return False
+
+
+def folded(title: str, body: list[Item]) -> str:
+    """Blocks that a reader opens; there must be no code cell among them."""
+    text = "\n\n".join(map(str, body))
+    return f"<details>\n<summary><b>{title}</b></summary>\n\n{text}\n\n</details>"
 
 
 def has_cells(items: Iterable[Item]) -> bool:

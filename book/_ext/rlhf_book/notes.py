@@ -16,6 +16,7 @@ from sphinx.builders.html import StandaloneHTMLBuilder
 from sphinx.domains.math import MathDomain
 
 from rlhf_book.equations import anchor
+from rlhf_book.glossary import USES
 
 Target = tuple[str, str]  # document, id
 
@@ -110,8 +111,13 @@ def equations(builder: StandaloneHTMLBuilder) -> Iterator[tuple[Target, str]]:
 
 
 def partial(builder: StandaloneHTMLBuilder, node: nodes.Node) -> str:
-    """HTML of a node for the inside of a note: no links, which a note's reader could not reach."""
+    """HTML of a node for the inside of a note: no links, which a note's reader could not reach.
+
+    Nor the glossary's line of pages, which is nothing but links.
+    """
     copy = node.deepcopy()
+    for line in [p for p in copy.findall(nodes.paragraph) if USES in p["classes"]]:
+        line.parent.remove(line)
     for link in list(copy.findall(nodes.reference)):
         link.replace_self(nodes.inline("", "", *link.children))
     for child in copy.findall(nodes.Element):

@@ -152,6 +152,26 @@ export function radios({ legend, values, texts, onInput }) {
 }
 
 /**
+ * A button that exchanges a drawing and what the page has in its place where no script runs.
+ *
+ * @param {object} options
+ * @param {Element} options.plain
+ * @param {Element} options.drawing
+ * @param {string} options.toPlain the button's text while the drawing is shown
+ * @param {string} options.toDrawing its text else
+ */
+export function plainSwitch({ plain, drawing, toPlain, toDrawing }) {
+  plain.classList.add("rl-aside");
+  const toggle = button(toPlain, () => {
+    const isPlain = drawing.hidden === false;
+    drawing.hidden = isPlain;
+    plain.classList.toggle("rl-aside", !isPlain);
+    toggle.textContent = isPlain ? toDrawing : toPlain;
+  });
+  return html("p", { class: "rl-bar" }, toggle);
+}
+
+/**
  * A table that is filled when a reader opens it, and while it is open.
  *
  * @param {object} options
