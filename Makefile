@@ -53,9 +53,9 @@ serve: book  ## build the site and serve it on this machine
 	@echo "http://127.0.0.1:$(PORT)/"
 	$(BIN)/python -m http.server --bind 127.0.0.1 --directory _build/html $(PORT)
 
-clean:  ## delete what was built; keeps .venv
+clean:  ## delete what was built; keeps .venv and .venv-instructor
 	rm -rf _build build .mypy_cache .pytest_cache .ruff_cache *.egg-info
-	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +
 
 $(NBGRADER): requirements-instructor.txt constraints.txt | $(READY)
 	$(BIN)/python -m venv .venv-instructor

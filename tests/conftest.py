@@ -18,6 +18,7 @@ import pytest
 import torch
 from filelock import FileLock
 
+from rlhf_lab.labs.editions import write_students
 from rlhf_lab.widgets.files import write_published
 
 if TYPE_CHECKING:
@@ -130,6 +131,7 @@ def new_book(
         write_published(folder / "book/data/ranking.json", published_ranking)
         shutil.copy(ROOT / "book/data/models.yaml", folder / "book/data")
         shutil.copytree(published_models, folder / "book/data/models")
+        write_students(folder)
         return folder
 
     return new

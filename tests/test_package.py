@@ -50,6 +50,15 @@ def test_every_requirement_is_locked_at_a_version_it_allows() -> None:
         assert locked in requirement.specifier, f"{requirement} but {locked} is locked"
 
 
+def test_nbgraders_environment_is_locked_and_agrees_with_the_lock() -> None:
+    lines = (ROOT / "requirements-instructor.txt").read_text().splitlines()
+    pins = [line for line in lines if line and not line.startswith("#")]
+    assert all(re.fullmatch(r"[\w.-]+==[\w.]+", pin) for pin in pins)
+    names = {canonicalize_name(pin.split("==")[0]) for pin in pins}
+    assert "nbgrader" in names
+    assert not names & LOCK.keys()  # what both need has one version, in constraints.txt
+
+
 def test_lock_has_versions_only() -> None:
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     pins = [line for line in lines if line and not line.startswith("#")]

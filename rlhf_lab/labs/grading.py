@@ -27,7 +27,6 @@ from rlhf_lab.labs import editions
 from rlhf_lab.labs.handins import HandIn, read_class
 from rlhf_lab.labs.masters import Master, nbgrader, read_masters
 
-CELL_SECONDS = 1800  # a cell that takes longer fails, and its notebook is not marked
 SETTINGS = """\
 c = get_config()  # noqa
 c.CourseDirectory.course_id = "labs"
@@ -58,12 +57,14 @@ class Course:
         folder: made when missing; what was graded there before is graded anew.
         program: path of ``nbgrader``.
         fast: labs run with their smallest settings: tests of exercises ask for no more.
+        cell_seconds: a cell that takes longer is stopped, and its notebook gets no mark.
     """
 
     root: Path
     folder: Path
     program: Path
     fast: bool = True
+    cell_seconds: int = 1800
 
     def release(self) -> list[Master]:
         """Have nbgrader make its release of every lab, and see that students have the same.
@@ -130,7 +131,7 @@ class Course:
             shutil.rmtree(self.folder / name, ignore_errors=True)
         for name in ("gradebook.db", "nbgrader.log"):
             (self.folder / name).unlink(missing_ok=True)
-        settings = SETTINGS.format(seconds=CELL_SECONDS)
+        settings = SETTINGS.format(seconds=self.cell_seconds)
         atomic_write(self.folder / "nbgrader_config.py", settings)
         kernel = {
             "argv": [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
@@ -178,8 +179,20 @@ class Course:
             self._run("autograde", handin.lab, "--student", handin.student, "--force")
         except InputError as error:
             return str(error)
-        graded = self.folder / "autograded" / handin.student / handin.lab / handin.path.name
-        return _cut_off(graded)
+        graded = self.folder / "autograded" / handin.student / handin.lab
+        for path in graded.iterdir():
+            if path.is_dir():  # the models that it trained
+                shutil.rmtree(path)
+        return self._cut_off(graded / handin.path.name)
+
+    def _cut_off(self, path: Path) -> str:
+        """Why a graded notebook did not run to its end; nothing when it did."""
+        for cell in nbformat.read(path, as_version=4).cells:
+            for output in cell.get("outputs", []):
+                if output.get("ename") == "CellTimeoutError":
+                    name = nbgrader(cell).get("grade_id", cell.source.split("\n", 1)[0])
+                    return f"cell {name!r} did not end within {self.cell_seconds} seconds"
+        return ""
 
     def _exercises(self) -> list[dict[str, Any]]:
         """Every mark in nbgrader's book: ``student``, ``lab``, ``exercise``, ``score``, ``max``."""
@@ -190,16 +203,6 @@ class Course:
             [str(python), "-I", str(script), str(book)], capture_output=True, text=True, check=True
         )
         return [dict(row) for row in json.loads(done.stdout)]
-
-
-def _cut_off(path: Path) -> str:
-    """Why a graded notebook did not run to its end; nothing when it did."""
-    for cell in nbformat.read(path, as_version=4).cells:
-        for output in cell.get("outputs", []):
-            if output.get("ename") in ("CellTimeoutError", "DeadKernelError"):
-                name = nbgrader(cell).get("grade_id", cell.source.split("\n", 1)[0])
-                return f"cell {name!r} did not end within {CELL_SECONDS} seconds"
-    return ""
 
 
 def _write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:

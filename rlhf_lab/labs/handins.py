@@ -26,6 +26,7 @@ class HandIn:
     """One file ``<student>/<lab>.ipynb`` of a class, or its absence.
 
     Attributes:
+        lab: its name; empty for a file that belongs to no lab.
         problems: why it cannot be graded, one sentence each; none for one that can.
     """
 
@@ -56,11 +57,12 @@ def read_class(folder: Path, releases: dict[str, NotebookNode]) -> list[HandIn]:
             release = releases.get(path.stem) if path.suffix == ".ipynb" else None
             if release is None:
                 names = ", ".join(f"{name}.ipynb" for name in releases)
-                why: Sequence[str] = [f"{path.name} is none of {names}: rename it"]
+                why: Sequence[str] = [f"the file {path.name!r} is none of {names}: rename it"]
             else:
                 labs.discard(path.stem)
                 why = problems(path, release)
-            found.append(HandIn(student.name, path.stem, path, tuple(why)))
+            lab = "" if release is None else path.stem
+            found.append(HandIn(student.name, lab, path, tuple(why)))
         found += [
             HandIn(student.name, lab, student / f"{lab}.ipynb", ("nothing was handed in",))
             for lab in sorted(labs)

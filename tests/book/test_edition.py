@@ -86,6 +86,21 @@ def test_a_button_opens_the_notebook(student_site: Path, small_site: Path) -> No
     assert ".ipynb" not in (small_site / "book/index.html").read_text(encoding="utf-8")
 
 
+def test_a_lab_is_offered(student_site: Path, small_site: Path) -> None:
+    """In Colab where the book has an address, and as a download; without its solution."""
+    colab = "https://colab.research.google.com/github/an/address/blob/gh-pages/labs/small.ipynb"
+    page = (student_site / "book/practice.html").read_text(encoding="utf-8")
+    assert page.count(f'href="{colab}"') == 1
+    page = (small_site / "book/practice.html").read_text(encoding="utf-8")
+    assert "colab.research" not in page
+    assert 'href="../labs/small.ipynb" download' in page
+    assert "10 minutes" in page and "<p>hard</p>" in page
+    for site in (student_site, small_site):
+        cells = json.loads((site / "labs/small.ipynb").read_text("utf-8"))["cells"]
+        assert any("YOUR CODE HERE" in "".join(cell["source"]) for cell in cells)
+        assert not [p for p in site.rglob("*") if p.is_file() and holds(p, "sentinel_lab")]
+
+
 class TestEraser:
     @pytest.fixture
     def edition(self, extension: Any) -> ModuleType:

@@ -26,57 +26,7 @@ from rlhf_lab.labs.masters import (
 ROOT = Path(__file__).parents[2]
 MASTERS = {master.name: master for master in read_masters(ROOT)}
 
-SMALL = '''---
-kernelspec:
-  name: python3
-  display_name: Python 3
-lab:
-  minutes: 5
-  results: []
-  extra: ""
----
-
-# A lab
-
-## Exercise 1: twice
-
-*5 minutes, easy; it is the least one can ask.* Write it.
-
-<details><summary>Hint</summary>
-
-Multiply.
-
-</details>
-
-```{code-cell}
----
-nbgrader: {grade: false, grade_id: twice, locked: false, schema_version: 3,
-  solution: true, task: false}
----
-
-def twice(x):
-    """2·x"""
-    ### BEGIN SOLUTION
-    return 2 * x
-    ### END SOLUTION
-```
-
-```{code-cell}
----
-nbgrader: {grade: true, grade_id: test-twice, locked: true, points: 2,
-  schema_version: 3, solution: false, task: false}
----
-
-assert twice(1) == 2, "twice 1 is 2"
-### BEGIN HIDDEN TESTS
-assert twice(-3) == -6, "twice −3 is −6"
-### END HIDDEN TESTS
-```
-
-+++ {"tags": ["answer-key"]}
-
-For instructors.
-'''
+SMALL = (ROOT / "tests/book/fixture/labs/source/small.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", MASTERS)
@@ -182,9 +132,9 @@ def small(tmp_path: Path, text: str = SMALL) -> Master:
 def test_a_small_master(tmp_path: Path) -> None:
     master = small(tmp_path)
     (exercise,) = master.exercises
-    assert (master.title, master.minutes) == ("A lab", 5)
+    assert (master.title, master.minutes) == ("A small lab", 10)
     assert (exercise.title, exercise.minutes, exercise.level, exercise.points) == (
-        "twice", 5, "easy", 2,
+        "twice", 5, "hard", 2,
     )  # fmt: skip
     assert exercise.why == "it is the least one can ask."
     stub = copy.deepcopy(exercise.solution.source)
@@ -194,19 +144,19 @@ def test_a_small_master(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "problem"),
     [
-        ("# A lab", "A lab", "heading"),
+        ("# A small lab", "A small lab", "heading"),
         ("grade_id: twice", "grade_id: test-twice", "two cells are called 'test-twice'"),
         ("    ### END SOLUTION\n", "", "needs ### BEGIN SOLUTION and ### END SOLUTION"),
         ("### BEGIN HIDDEN TESTS\n", "", "needs ### BEGIN HIDDEN TESTS"),
         ("solution: true, task: false", "solution: true", "lacks task"),
         ("points: 2", "points: 0", "worth no points"),
         ("grade_id: test-twice, locked: true", "grade_id: test-twice, locked: false", "not locked"),
-        ("easy; it", "trivial; it", "'trivial', not easy, medium, hard"),
+        ("hard; it", "trivial; it", "'trivial', not easy, medium, hard"),
         ("<details><summary>Hint</summary>", "", "one hint"),
         ("## Exercise 1", "## Exercise 2", "exercises"),
         ("solution: true", "solution: false", "is not the solution that belongs here"),
         ("nbgrader: {grade: true", "x: {grade: true", "metadata has its markers"),
-        ("  minutes: 5\n", "", "lab.minutes"),
+        ("minutes: 10, ", "", "lab.minutes"),
     ],
 )
 def test_what_is_wrong_with_a_master_is_named(
@@ -221,6 +171,6 @@ def test_markers_of_nbgrader_are_understood(tmp_path: Path) -> None:
     cells = editions.student(small(tmp_path), ROOT).cells
     (solution,) = [c for c in cells if nbgrader(c).get("solution")]
     assert solution.source == (
-        'def twice(x):\n    """2·x"""\n    # YOUR CODE HERE\n    raise NotImplementedError()'
+        "def twice(x):\n    # YOUR CODE HERE\n    raise NotImplementedError()"
     )
     assert not [*problems(jupytext.reads(SMALL, fmt="md:myst"))]

@@ -58,17 +58,17 @@ class LabDirective(SphinxDirective):
 
 
 def table(exercises: Sequence[Exercise]) -> nodes.table:
-    """A row for each exercise: title, minutes, level, points."""
-    heads = (_("exercise"), _("minutes"), _("level"), _("points"))
+    """A row for each exercise: title, minutes, level."""
+    heads = (_("exercise"), _("minutes"), _("level"))
     levels = {"easy": _("easy"), "medium": _("medium"), "hard": _("hard")}
     group = nodes.tgroup("", cols=len(heads))
-    for width in (60, 13, 14, 13):
+    for width in (64, 18, 18):
         group += nodes.colspec(colwidth=width)
     group += nodes.thead("", row(heads))
     body = nodes.tbody()
     for exercise in exercises:
         level = levels[exercise.level]
-        body += row((exercise.title, str(exercise.minutes), level, str(exercise.points)))
+        body += row((exercise.title, str(exercise.minutes), level))
     group += body
     return nodes.table("", group)
 
