@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from benchmarks import (
+    bug_clinic,
     imitation,
     kl_penalty,
     labeling,
@@ -31,6 +32,7 @@ BENCHMARKS = {
     "labeling": labeling,
     "leakage": leakage,
     "kl_penalty": kl_penalty,
+    "bug_clinic": bug_clinic,
     "page_models": page_models,
     "reactions": reactions,
     "lighthouse": lighthouse,

@@ -1,0 +1,194 @@
+"""What do nine planted bugs change in the curves of a run, and which examination shows them?
+
+Writes the tables of the chapter on bugs, with their manifest, to ``book/results/bug-clinic``. All
+runs share the SFT policy of the first published quickstart and the shipped examiner; a seed changes
+prompts, samples and pretraining blocks, and is shared by the sound loop and the nine sick ones. The
+examinations train nothing. What the same code has measured before is read from ``runs/``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import dataclasses
+import functools
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from rlhf_lab import clinic
+from rlhf_lab.browser_model import restored_policy
+from rlhf_lab.config import PPOConfig
+from rlhf_lab.encoding import encode_prompts
+from rlhf_lab.evaluate import answers, exact_kl, gold_reward
+from rlhf_lab.files import atomic_write, file_hash
+from rlhf_lab.fingerprint import code_fingerprint, fingerprint
+from rlhf_lab.models import ScalarModel, load_policy, reward_function
+from rlhf_lab.pipeline import PPO_START, PTX_START, web_blocks
+from rlhf_lab.ppo import PPOTrainer
+from rlhf_lab.provenance import manifest
+from rlhf_lab.records import Prompt
+from rlhf_lab.world import World
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "book" / "results"
+FOLDER = RESULTS / "bug-clinic"
+SFT = RESULTS / "quickstart" / "models" / "sft"
+SEEDS = (0, 1, 2)
+SOUND = "sound"
+BUGS: dict[str, Callable[[nn.Module], clinic.Bug]] = {
+    SOUND: lambda _: contextlib.nullcontext(),
+    "top-k sampler": lambda _: clinic.top_k_sampler(),
+    "dropout": lambda _: clinic.dropout_in_rollout(),
+    "late index": lambda _: clinic.late_index(),
+    "whitened pads": lambda _: clinic.unmasked_whitening(),
+    "old reference": clinic.stale_reference,
+    "KL sign": lambda _: clinic.flipped_kl(),
+    "score's place": lambda _: clinic.misplaced_score(),
+    "late value": lambda _: clinic.leaking_value(),
+    "summed mix": lambda _: clinic.summed_ptx(),
+}
+"""By the names that the book gives them; the base model is the old reference."""
+CURVES = (
+    "objective/scores", "objective/kl", "response/length", "loss/policy", "loss/value",
+    "value/explained_variance", "ptx/loss", "ptx/gradient_ratio", "policy/first_approxkl",
+)  # fmt: skip
+TABLES = ("examinations", "curves", "runs")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """How long the runs are, and how much of them is measured."""
+
+    prompts: int = 240  # of each seed's own
+    documents: int = 300  # of the web, for the pretraining mix
+    test_prompts: int = 64
+    ppo: PPOConfig = field(
+        default_factory=lambda: PPOConfig(
+            steps=14,
+            batch_size=16,
+            minibatches=2,
+            micro_batch_size=2,
+            ptx_ratio=1.0,
+            beta=0.1,
+            warmup_steps=2,
+            checkpoint_every=0,
+        )
+    )
+
+
+@dataclass(frozen=True)
+class Start:
+    """What every run starts from and is judged by."""
+
+    base: nn.Module
+    policy: nn.Module
+    tokenizer: Any
+    examiner: ScalarModel
+    world: World
+    test_prompts: list[Prompt]
+    blocks: Tensor
+
+
+def run() -> None:
+    """Measure what is missing, write the tables."""
+    started, settings = time.time(), Measured()
+    found = [_measured(name, seed, settings) for seed in SEEDS for name in BUGS]
+    for table in TABLES:
+        rows = pd.DataFrame(row for one in found for row in one[table])
+        atomic_write(FOLDER / f"{table}.csv", rows.to_csv(index=False, float_format="%.6g"))
+        numbers = rows.drop(columns="seed").groupby(list(rows.columns[:2].drop("seed", "ignore")))
+        print(numbers.mean(numeric_only=True).round(3).to_string())
+    about = manifest("python -m benchmarks bug_clinic", settings, SEEDS, started)
+    about["sft_sha256"] = file_hash(SFT / "difference.safetensors")
+    about["seconds_of_all_runs"] = round(sum(one["runs"][0]["seconds"] for one in found), 1)
+    atomic_write(FOLDER / "manifest.json", json.dumps(about, indent=2) + "\n")
+
+
+def _measured(name: str, seed: int, settings: Measured) -> dict[str, Any]:
+    """The rows of one loop and seed, by table."""
+    code = [code_fingerprint("rlhf_lab.clinic", "rlhf_lab.evaluate"), file_hash(Path(__file__))]
+    key = fingerprint([*code, dataclasses.asdict(settings), file_hash(SFT / "index.json")])
+    order = list(BUGS).index(name)
+    path = ROOT / "runs" / f"published-bug-clinic-{key}" / f"{order}-seed-{seed}.json"
+    if not path.is_file():
+        atomic_write(path, json.dumps(measure(start(settings), name, seed, settings)))
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+@functools.cache
+def start(settings: Measured) -> Start:
+    base, _ = load_policy("tiny")
+    policy, tokenizer = restored_policy(SFT, "tiny")
+    world = World(0)
+    return Start(
+        base,
+        policy,
+        tokenizer,
+        ScalarModel.load("tiny-examiner"),
+        world,
+        world.prompts("test", settings.test_prompts),
+        web_blocks(world, tokenizer, settings.documents, 64, start=PTX_START),
+    )
+
+
+def measure(given: Start, name: str, seed: int, settings: Measured) -> dict[str, Any]:
+    """Examine a loop before it trains anything, let it train, and judge what it has made."""
+    before = time.process_time()
+    torch.manual_seed(seed)  # dropout draws from torch's own generator
+    prompts = given.world.prompts("train", settings.prompts, PPO_START + seed * 20_000)
+    rows = encode_prompts(given.tokenizer, [p.text for p in prompts])
+    scored = reward_function(given.examiner)
+
+    def make(**changes: Any) -> PPOTrainer:
+        return PPOTrainer(
+            copy.deepcopy(given.policy),
+            given.policy,
+            scored,
+            given.examiner.copy(),
+            given.tokenizer,
+            rows,
+            given.blocks,
+            dataclasses.replace(settings.ppo, seed=seed, **changes),
+            quiet=True,
+        )
+
+    with BUGS[name](given.base):
+        examined = [
+            {"bug": name, "examination": examination.__name__, "seed": seed,
+             "number": examination(make), "limit": limit}
+            for examination, limit in clinic.LIMITS.items()
+        ]  # fmt: skip
+        golds: list[float] = []
+        gold = gold_reward(given.world, given.tokenizer, prompts)
+
+        def watched(*answer: Tensor) -> Tensor:
+            golds.append(float(gold(*answer).mean()))
+            return scored(*answer)
+
+        trainer = make()
+        trainer.reward = watched
+        curves = [
+            {"bug": name, "step": row["step"], "seed": seed, "gold": found}
+            | {key: row[key] for key in CURVES}
+            for row, found in zip(trainer.train(), golds, strict=True)
+        ]
+    row = {"bug": name, "seed": seed, **judged(given, trainer.policy, seed)}
+    row["seconds"] = round(time.process_time() - before, 1)
+    return {"examinations": examined, "curves": curves, "runs": [row]}
+
+
+def judged(given: Start, policy: nn.Module, seed: int) -> dict[str, float]:
+    """Mean gold score and exact KL from SFT of answers to the test prompts."""
+    texts = answers(policy, given.tokenizer, given.test_prompts, seed=seed)
+    kl = exact_kl(policy, given.policy, given.tokenizer, given.test_prompts, texts)
+    gold = [given.world.gold(p, text) for p, text in zip(given.test_prompts, texts, strict=True)]
+    return {"gold": sum(gold) / len(gold), "kl": sum(kl) / len(kl)}
