@@ -185,7 +185,7 @@ not run, with a policy of its own. At the start the policy is a copy of the refe
 
 def episodes(
     trainer: PPOTrainer,
-    count: int = 16,
+    count: int = 8,
     *,
     uniform: Tensor | None = None,
     reward: Callable[..., Tensor] | None = None,
@@ -236,29 +236,25 @@ def first_ratio(make: Make) -> float:
     return make().iterate(0)["policy/first_approxkl"]
 
 
-def _token_logits(trainer: PPOTrainer, found: Rollout) -> Iterator[tuple[Tensor, Tensor]]:
-    """(n, V) logits and the n tokens drawn from them, for some rows at a time."""
-    for rows in torch.arange(len(found.tokens)).split(trainer.config.rows_per_pass):
-        tokens, at, _, drawn = found.states(rows)
-        yield trainer.logits(tokens, at), drawn
-
-
 @torch.no_grad()
-def missing_tail(make: Make, count: int = 128, rank: int = 50) -> float:
+def missing_tail(make: Make, count: int = 48, rank: int = 50) -> float:
     """How surprising it is, in nats, to have seen so few tokens beyond the likeliest ``rank``.
 
-    −log P(at most as many | as many as the policy says, on average), by Poisson's distribution.
+    −log P(at most as many | as many as the policy says, on average), by Poisson's distribution. At
+    temperature 2, where the tail of a policy is thick enough to be missed.
     """
-    trainer = make()
-    expected, seen = 0.0, 0
-    for logits, drawn in _token_logits(trainer, episodes(trainer, count)):
-        best = logits.topk(rank, dim=-1)
-        expected += float((1 - logits.softmax(-1).gather(1, best.indices).sum(1)).sum())
-        seen += int((logits.gather(1, drawn[:, None])[:, 0] < best.values[:, -1]).sum())
-    return float(-poisson.logcdf(seen, expected))
+    trainer = make(temperature=2.0)
+    found, expected, seen = episodes(trainer, count), 0.0, 0
+    for rows in torch.arange(count).split(trainer.config.rows_per_pass):
+        tokens, at, _, drawn = found.states(rows)
+        p = (trainer.logits(tokens, at) / trainer.config.temperature).softmax(-1)
+        best = p.topk(rank, dim=-1).values
+        expected += float((1 - best.sum(1)).sum())
+        seen += int((p.gather(1, drawn[:, None])[:, 0] < best[:, -1]).sum())
+    return max(float(-poisson.logcdf(seen, expected)), 0.0)
 
 
-def surprise(make: Make, count: int = 128) -> float:
+def surprise(make: Make, count: int = 48) -> float:
     """|mean of −log π(y_t) − H_t| over its standard error: 0 on average if π drew the tokens."""
     found = episodes(make(), count)
     excess = (-found.logprobs - found.entropy)[found.response_mask.bool()].double()
@@ -273,7 +269,7 @@ def replay(make: Make) -> float:
 
 
 @torch.no_grad()
-def rescored(make: Make, count: int = 8) -> float:
+def rescored(make: Make, count: int = 4) -> float:
     """Largest difference, in nats, from log-probabilities that are computed row by row.
 
     The model is called as its own documentation says, on one unpadded answer at a time.
@@ -325,7 +321,7 @@ def foresight(make: Make, t: int = 4) -> float:
     tokens, and the values of the states before tokens 0 to t. Largest difference, points of score.
     """
     trainer = make()
-    shape = 16, trainer.config.max_response_length
+    shape = 8, trainer.config.max_response_length
     generator = torch.Generator().manual_seed(trainer.config.seed)
     one, other = torch.rand(2, *shape, generator=generator, dtype=torch.float64)
     other[:, :t] = one[:, :t]
@@ -361,3 +357,4 @@ LIMITS: dict[Callable[[Make], float], float] = {
     first_ratio: 1e-6,
 }
 """What a sound loop does not exceed: noise of sampling for two, rounding for the others."""
+NOISY = (missing_tail, surprise)
