@@ -105,12 +105,12 @@ def unmasked_whitening() -> Bug:
     return _replaced(objectives, "masked_whiten", whiten)
 
 
-def stale_reference(older: nn.Module) -> Bug:
-    """π_ref is ``older``, a checkpoint from before the one that training starts from."""
+def stale_reference(other: nn.Module) -> Bug:
+    """π_ref is ``other``, what a stale path loads, and not the policy that training starts from."""
     sound = PPOTrainer.__init__
 
     def start(self: PPOTrainer, policy: nn.Module, _: nn.Module, *args: Any, **named: Any) -> None:
-        sound(self, policy, older, *args, **named)
+        sound(self, policy, other, *args, **named)
 
     return _replaced(PPOTrainer, "__init__", start)
 

@@ -42,8 +42,7 @@ def test_only_what_has_noise_is_examined_again(found):
 
 def test_the_mix_is_summed_in_one_loop_only(found):
     sound, ill = (
-        found[name]["curves"][0]["ptx/gradient_ratio"]
-        for name in (published.SOUND, "summed mix")
+        found[name]["curves"][0]["ptx/gradient_ratio"] for name in (published.SOUND, "summed mix")
     )
     assert ill == pytest.approx(2 * sound, rel=1e-3)  # two micro-batches
 
