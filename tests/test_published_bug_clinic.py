@@ -48,5 +48,5 @@ def test_the_mix_is_summed_in_one_loop_only(found):
 
 
 def test_the_chapter_has_a_name_for_every_bug():
-    assert list(published.BUGS)[0] == published.SOUND
+    assert next(iter(published.BUGS)) == published.SOUND
     assert len(published.BUGS) == 10
