@@ -90,12 +90,13 @@ def test_each_bug_moves_its_examination_beyond_noise(make, parts, name):
     limit = clinic.LIMITS[examination]
     with planted(name, parts):
         found = examination(make)
-    # Three times what a sampler may do by chance; a hundred times what rounding may do.
-    assert found > (3 * limit if examination is clinic.missing_tail else max(100 * limit, 1e-2))
+    # Three times what a sampler may do by chance; ten times what rounding may do at most.
+    assert found > (3 if examination is clinic.missing_tail else 10) * limit
 
 
-@pytest.mark.parametrize("name", ["top_k_sampler", "late_index"])
+@pytest.mark.parametrize("name", ["dropout_in_rollout", "late_index"])
 def test_surprise_is_moved_by_tokens_that_the_policy_did_not_draw(make, parts, name):
+    torch.manual_seed(0)
     with planted(name, parts):
         assert clinic.surprise(make) > clinic.LIMITS[clinic.surprise]
 
