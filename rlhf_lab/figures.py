@@ -181,16 +181,15 @@ def small_multiples(
     names = [str(name) for name in data[color].unique()]
     titles, drawn = list(data[panel].unique()), set()
     for place, shown in enumerate(titles):
-        axes = {
-            "xaxis": f"x{place + 1 if place else ''}",
-            "yaxis": f"y{place + 1 if place else ''}",
-        }
+        number = place + 1 if place else ""
         for name, rows in _series(data[data[panel] == shown], color):
             table = _aggregate(rows, [x], y).sort_values(x)
             first = name not in drawn
             drawn.add(name)
-            labels = (x, x_label), (y, y_label)
-            _add_curve(figure, table, *labels, names.index(name), name, showlegend=first, **axes)
+            _add_curve(
+                figure, table, (x, x_label), (y, y_label), names.index(name), name,
+                showlegend=first, xaxis=f"x{number}", yaxis=f"y{number}",
+            )  # fmt: skip
             rows_shown = _records(table, {x: x_label, y: y_label}, y_label, color, name)
             records += [{panel: str(shown), **record} for record in rows_shown]
     _finish(figure, title, alt, x_label, y_label, records)
