@@ -174,7 +174,7 @@ def summed_ptx() -> Bug:
         for part in blocks.split(config.micro_batch_size or len(blocks)):
             losses.append(lm_loss(self.logits(part), part))  # sound: total=all predicted tokens
             self.accelerator.backward(config.gamma * losses[-1])
-        return {"ptx/loss": float(torch.stack(losses).mean())}
+        return {"ptx/loss": float(torch.stack(losses).detach().mean())}
 
     return _replaced(PPOTrainer, "_backward_ptx", backward_ptx)
 
@@ -230,7 +230,7 @@ def moved(trainer: PPOTrainer, share: float = 0.05) -> PPOTrainer:
     generator = torch.Generator().manual_seed(trainer.config.seed)
     for weight in trainer.policy.parameters():
         noise = torch.randn(weight.shape, generator=generator).to(weight)
-        weight += share * weight.std() * noise
+        weight.add_(share * weight.std() * noise)
     return trainer
 
 
