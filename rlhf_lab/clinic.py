@@ -361,3 +361,4 @@ LIMITS: dict[Callable[[Make], float], float] = {
 }
 """What a sound loop does not exceed: noise of sampling for two, rounding for the others."""
 NOISY = (missing_tail, surprise)
+"""Those whose number depends on the draws; the others are exact."""
