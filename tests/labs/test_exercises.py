@@ -19,6 +19,8 @@ import torch
 
 pytest.importorskip("jupytext", reason="needs the extra [labs]")
 
+from unusual_answers import UNUSUAL
+
 from rlhf_lab import checks
 from rlhf_lab.labs import editions
 from rlhf_lab.labs.masters import Exercise, Master, nbgrader, read_master
@@ -70,6 +72,19 @@ def first_failure(
 def test_the_solution_passes(name: str) -> None:
     master, exercise = EXERCISES[name]
     assert first_failure(exercise.solution.source, exercise, master) == ("", None)
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        pytest.param(n, c, id=f"{n}: {what}")
+        for n, all_ in UNUSUAL.items()
+        for what, c in all_.items()
+    ],
+)
+def test_unusual_answers_pass(name: str, code: str) -> None:
+    master, exercise = EXERCISES[name]
+    assert first_failure(code, exercise, master) == ("", None)
 
 
 @pytest.mark.parametrize("name", EXERCISES)
