@@ -232,7 +232,7 @@ def asking_twice_gives_the_same(combined_gradient: Gradient) -> None:
         one = torch.ones(1, 1)
         policy, ptx = (
             _parts(torch.cat([first, second]), _real(features)[None], one, [1])
-            for features in ([1, 2, 3], [1, 1, 1])
+            for features in ([1.0, 2, 3], [1.0, 1, 1])
         )
         return combined_gradient(policy, ptx, [first, second], 1.0)
 
