@@ -87,6 +87,22 @@ def test_unusual_answers_pass(name: str, code: str) -> None:
     assert first_failure(code, exercise, master) == ("", None)
 
 
+def test_an_unusual_answer_is_tabled_as_numbers() -> None:
+    """The two numbers of ``tilt`` may be tensors: the figure after it needs numbers."""
+    master, _ = EXERCISES["tilt"]
+    known = names(master) | {"scores": torch.tensor([[0.0, 1.0], [2.0, -1.0]])}
+    exec(UNUSUAL["tilt"]["the KL from log Z"], known)
+    (cell,) = [c.source for c in master.notebook.cells if c.source.count("theory = ")]
+    for line in ast.parse(cell).body:
+        if isinstance(line, ast.Assign) and ast.unparse(line.targets[0]) in (
+            "betas",
+            "predicted",
+            "theory",
+        ):
+            exec(ast.unparse(line), known)
+    assert len(known["theory"]) > 3 and (known["theory"].dtypes == float).all()
+
+
 @pytest.mark.parametrize("name", EXERCISES)
 def test_the_stub_fails(name: str) -> None:
     master, exercise = EXERCISES[name]
