@@ -159,6 +159,15 @@ def gae(rewards, values, mask, discount=1.0, lam=0.95):
 """,
             "ends_where_the_response_ends",
         ),
+        Wrong(
+            "another λ than was given",
+            """
+def gae(rewards, values, mask, discount=1.0, lam=1.0):
+    from rlhf_lab import objectives
+    return objectives.gae(rewards, values, mask, discount, lam)
+""",
+            "recursion_agrees_with_the_sum",
+        ),
     ],
     "combined-gradient": [
         Wrong(

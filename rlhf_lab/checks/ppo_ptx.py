@@ -131,6 +131,9 @@ def recursion_agrees_with_the_sum(gae: Advantages) -> None:
     one = torch.ones(2, 5, dtype=torch.long)
     found = gae(rewards, values, one, discount=discount, lam=lam)[0]
     same(found, wanted, "advantages", hint)
+    wanted = gae(rewards, values, one, discount=1.0, lam=0.95)[0]
+    hint = "the function was given with a discount of 1 and λ = 0.95: later cells call it so"
+    same(gae(rewards, values, one)[0], wanted, "advantages by default", hint)
 
 
 @check
