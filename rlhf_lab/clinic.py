@@ -235,7 +235,10 @@ def moved(trainer: PPOTrainer, share: float = 0.05) -> PPOTrainer:
 
 
 def first_ratio(make: Make) -> float:
-    """½·E[(log ρ)²] in the first minibatch, before any step, where both policies are one."""
+    """½·E[(log ρ)²] in the first minibatch, before any step, where both policies are one.
+
+    Above rounding the trainer itself stops with an InputError.
+    """
     return make().iterate(0)["policy/first_approxkl"]
 
 
@@ -243,8 +246,8 @@ def first_ratio(make: Make) -> float:
 def missing_tail(make: Make, count: int = 48, rank: int = 50) -> float:
     """How surprising it is, in nats, to have seen so few tokens beyond the likeliest ``rank``.
 
-    −log P(at most as many | as many as the policy says, on average), by Poisson's distribution. At
-    temperature 2, where the tail of a policy is thick enough to be missed.
+    −log P(at most as many | as many as the policy says, on average), by Poisson's distribution: too
+    many are not seen. At temperature 2, where the tail of a policy is thick enough to be missed.
     """
     trainer = make(temperature=2.0)
     found, expected, seen = episodes(trainer, count), 0.0, 0
@@ -275,7 +278,8 @@ def replay(make: Make) -> float:
 def rescored(make: Make, count: int = 4) -> float:
     """Largest difference, in nats, from log-probabilities that are computed row by row.
 
-    The model is called as its own documentation says, on one unpadded answer at a time.
+    The model is called as its own documentation says, on one unpadded answer at a time. For a
+    temperature of 1.
     """
     trainer = make()
     found, gaps = episodes(trainer, count), []
@@ -300,7 +304,10 @@ def kl_at_start(make: Make) -> float:
 
 
 def charge(make: Make) -> float:
-    """What one unit of β changes in rewards, against −(log π − log π_ref); largest gap, nats."""
+    """What one unit of β changes in rewards, against −(log π − log π_ref); largest gap, nats.
+
+    For rewards that are not whitened, as in :func:`score_place`.
+    """
     trainer = moved(make())
     free, charged = (episodes(trainer, beta=beta) for beta in (0.0, 1.0))
     wanted = free.ref_logprobs - free.logprobs
@@ -341,7 +348,10 @@ def ptx_gradient(trainer: PPOTrainer) -> Tensor:
 
 
 def micro_batches(make: Make) -> float:
-    """|log of the ratio| of the pretraining gradient's norms, in one piece and in pieces of two."""
+    """|log of the ratio| of the pretraining gradient's norms, in one piece and in pieces of two.
+
+    A gradient of the right length and another direction passes.
+    """
     whole, cut = (ptx_gradient(make(micro_batch_size=size)).norm() for size in (0, 2))
     return float((cut / whole).log().abs())
 

@@ -13,6 +13,7 @@ import torch
 from rlhf_lab import clinic, objectives, rollout
 from rlhf_lab.config import PPOConfig
 from rlhf_lab.encoding import encode_prompts
+from rlhf_lab.errors import InputError
 from rlhf_lab.models import ScalarModel, load_policy, reward_function
 from rlhf_lab.pipeline import web_blocks
 from rlhf_lab.ppo import PPOTrainer
@@ -105,6 +106,25 @@ def test_surprise_is_moved_by_tokens_that_the_policy_did_not_draw(make, parts, n
 def test_the_first_ratio_sees_none_of_them(make, parts, name):
     with planted(name, parts):
         assert clinic.first_ratio(make) <= clinic.LIMITS[clinic.first_ratio]
+
+
+def test_the_first_ratio_sees_dropout_in_the_update_alone(make):
+    def awake(**changes):
+        trainer = make(**changes)
+        update = trainer._update
+
+        def update_in_training_mode(*args):
+            for layer in trainer.policy.modules():
+                if isinstance(layer, torch.nn.Dropout):
+                    layer.p = 0.02
+            trainer.policy.train()
+            return update(*args)
+
+        trainer._update = update_in_training_mode
+        return trainer
+
+    with pytest.raises(InputError, match="approx-KL .* before the first step"):
+        clinic.first_ratio(awake)
 
 
 def test_sizes_that_are_known_beforehand(make):
