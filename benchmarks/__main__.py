@@ -16,6 +16,7 @@ from benchmarks import (
     quickstart,
     reactions,
     scaling,
+    sft,
     sweep,
     versus_trl,
 )
@@ -31,6 +32,7 @@ BENCHMARKS = {
     "labeling": labeling,
     "leakage": leakage,
     "kl_penalty": kl_penalty,
+    "sft": sft,
     "page_models": page_models,
     "reactions": reactions,
     "lighthouse": lighthouse,
