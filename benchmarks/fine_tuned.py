@@ -73,16 +73,16 @@ class Measured:
         held_out: demonstrations of the valid split whose loss is measured, and of those trained on.
         valid: prompts of the valid split, by whose scores an epoch may be chosen.
         prompts: of the test split, for everything else.
-        temperatures: at which the answers of special epochs are sampled; 0 takes the likeliest.
+        temperatures: other than 1, for answers of special epochs; 0 takes the likeliest token.
         candidates: answers to each of ``choices`` prompts, of which the best is looked for.
     """
 
-    held_out: int = 300
-    valid: int = 96
-    prompts: int = 192
-    temperatures: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0)
+    held_out: int = 240
+    valid: int = 64
+    prompts: int = 160
+    temperatures: tuple[float, ...] = (0.0, 0.5)
     candidates: int = 8
-    choices: int = 64
+    choices: int = 32
     documents: int = 200
     lists: int = 100
     ptx_documents: int = 2000
@@ -208,7 +208,8 @@ class Watch:
     def judged(self, row: dict[str, Any]) -> dict[str, float]:
         """Answers: to prompts of the valid split by the examiner, to test prompts by everyone."""
         given, prompts = self.given, self.prompts
-        said = self.write(prompts)
+        both = self.write([*prompts, *self.valid])  # in one batch
+        said, valid = both[: len(prompts)], both[len(prompts) :]
         if self.first is None:
             self.first = said
         report = gold_report(given.world, prompts, said)
@@ -223,7 +224,7 @@ class Watch:
             ]
         wins = win_rate(given.world, prompts, said, self.first, seed=self.seed)
         return {
-            "valid_rm_score": _mean(self.scores(self.valid, self.write(self.valid))),
+            "valid_rm_score": _mean(self.scores(self.valid, valid)),
             "rm_score": _mean(scores),
             "gold": float(report["gold"].mean()),
             "wins": float(wins.win_rate[0]),
@@ -284,7 +285,7 @@ class Watch:
         greedy = temperature == 0
         return answers(
             self.copy, self.given.tokenizer, prompts, seed=self.seed,
-            greedy=greedy, temperature=1.0 if greedy else temperature,
+            greedy=greedy, temperature=1.0 if greedy else temperature, batch_size=256,
         )  # fmt: skip
 
     def scores(self, prompts: Sequence[Prompt], said: Sequence[str]) -> list[float]:

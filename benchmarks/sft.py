@@ -29,15 +29,15 @@ FOLDER = ROOT / "book" / "results" / "sft"
 MODEL, EXAMINER = "tiny", "tiny-examiner"
 TABLES = ("epochs", "temperatures", "choices", "answers")
 RECIPES = {
-    "response only": Recipe(at=(1, 2, 3, 4, 6, 8, 12, 16), seeds=5, special=(1, 2, 16)),
-    "dropout 0.2": Recipe(dropout=0.2),
+    "1200": Recipe(at=(1, 2, 4, 8, 16), seeds=5, special=(1, 16)),
+    "300": Recipe(demonstrations=300),
     "2 epochs": Recipe(epochs=2, at=(2,), web=True),
     "2 epochs, mix 0.1": Recipe(epochs=2, at=(2,), mix=0.1, web=True),
     "2 epochs, mix 0.5": Recipe(epochs=2, at=(2,), mix=0.5, web=True),
-    "75 demonstrations": Recipe(demonstrations=75),
-    "300 demonstrations": Recipe(demonstrations=300),
-    "4800 demonstrations": Recipe(demonstrations=4800, epochs=4, at=(1, 2, 4)),
-    "prompt and response": Recipe(whole=True),
+    "75": Recipe(demonstrations=75),
+    "dropout": Recipe(dropout=0.2),
+    "prompt too": Recipe(whole=True, at=(2, 16)),
+    "4800": Recipe(demonstrations=4800, epochs=4, at=(1, 2, 4)),
 }
 
 
