@@ -54,7 +54,7 @@ class Recipe:
         web: also the loss on held-out documents, and lists.
     """
 
-    demonstrations: int = 1200
+    demonstrations: int = 300
     epochs: int = 16
     at: tuple[int, ...] = (1, 2, 4, 16)
     seeds: int = 3
@@ -77,15 +77,15 @@ class Measured:
         candidates: answers to each of ``choices`` prompts, of which the best is looked for.
     """
 
-    held_out: int = 240
-    valid: int = 64
-    prompts: int = 160
+    held_out: int = 160
+    valid: int = 48
+    prompts: int = 128
     temperatures: tuple[float, ...] = (0.0, 0.5)
     candidates: int = 8
-    choices: int = 32
-    documents: int = 200
-    lists: int = 100
-    ptx_documents: int = 2000
+    choices: int = 16
+    documents: int = 100
+    lists: int = 60
+    ptx_documents: int = 300
     sft: SFTConfig = field(default_factory=SFTConfig)
 
 
@@ -174,6 +174,7 @@ class Watch:
         if self.recipe.web:
             found |= self.remembered()
         self.tables["epochs"].append({**row, **found})
+        print(*row.values(), *(f"{found[k]:.2f}" for k in ("loss", "gold", "rm_score")), flush=True)
         if epoch in self.recipe.special:
             self.tables["temperatures"] += [
                 {**row, **self.at_temperature(t)} for t in self.settings.temperatures
