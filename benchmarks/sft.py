@@ -34,9 +34,6 @@ RECIPES = {
     "smaller steps": Recipe(at=(1, 4, 16)),
     "2 epochs": Recipe(epochs=2, at=(2,), web=True),
     "2 epochs, mix 0.1": Recipe(epochs=2, at=(2,), mix=0.1, web=True),
-    "dropout 0.2": Recipe(at=(1, 4, 16), dropout=0.2),
-    "75": Recipe(demonstrations=75, at=(1, 4, 16)),
-    "1200": Recipe(demonstrations=1200, epochs=4, at=(1, 4)),
 }
 # The base model's peak learning rate was 2e-3. Theirs was a twentieth of GPT-3's, ours a quarter.
 GENTLE = Measured(sft=SFTConfig(learning_rate=1e-4))
