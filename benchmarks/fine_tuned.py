@@ -47,8 +47,6 @@ class Recipe:
         epochs: passes over them, under one cosine.
         at: epochs after which the policy is measured.
         seeds: how many runs.
-        dropout: share left out of what a layer adds to the residual stream.
-        whole: loss on the tokens of the prompt too.
         mix: share of rows that are pretraining text.
         special: epochs measured at other temperatures and by choices among many answers, too.
         web: also the loss on held-out documents, and lists.
@@ -58,8 +56,6 @@ class Recipe:
     epochs: int = 16
     at: tuple[int, ...] = (1, 2, 4, 16)
     seeds: int = 3
-    dropout: float = 0.0
-    whole: bool = False
     mix: float = 0.0
     special: tuple[int, ...] = ()
     web: bool = False
@@ -104,14 +100,11 @@ def measure(
 ) -> dict[str, Any]:
     """Fine-tune once; the rows of each table, and the seconds of processor time that it took."""
     before, watch = time.process_time(), Watch(given, name, recipe, seed, settings)
-    policy, mine = copy.deepcopy(given.base), watch.demonstrations
-    _drop_out(policy, recipe.dropout)
+    policy = copy.deepcopy(given.base)
     config = dataclasses.replace(
         settings.sft, seed=seed, epochs=recipe.epochs, pretrain_mix=recipe.mix
     )
     steps = {round(k * watch.rows(recipe) / config.batch_size): k for k in recipe.at}
-    if recipe.whole:
-        mine = [Demonstration("", d.prompt + d.completion) for d in mine]
     blocks = None
     if recipe.mix > 0:
         blocks = web_blocks(
@@ -122,14 +115,16 @@ def measure(
         if step in steps:
             watch.look(policy, steps[step])
 
-    train_sft(policy, given.tokenizer, mine, config, pretrain=blocks, callback=after, quiet=True)
+    train_sft(
+        policy,
+        given.tokenizer,
+        watch.demonstrations,
+        config,
+        pretrain=blocks,
+        callback=after,
+        quiet=True,
+    )
     return {**watch.tables, "seconds": round(time.process_time() - before, 1)}
-
-
-def _drop_out(policy: Any, share: float) -> None:
-    """GPT-2's residual dropout, which loading a policy has turned off."""
-    for block in policy.transformer.h:
-        block.attn.resid_dropout.p = block.mlp.dropout.p = share
 
 
 class Watch:
@@ -153,7 +148,9 @@ class Watch:
         asked = world.prompts("valid", settings.held_out)
         self.held_out = [world.demonstration(prompt) for prompt in asked]
         said = [d.completion for d in self.held_out]
-        self.right = (reply_kinds(gold_report(world, asked, said)) == "right").to_numpy()
+        self.right = torch.tensor(
+            (reply_kinds(gold_report(world, asked, said)) == "right").tolist()
+        )
         self.valid = asked[: settings.valid]
         self.prompts = world.prompts("test", settings.prompts)
         self.first: list[str] | None = None
@@ -185,7 +182,7 @@ class Watch:
         """On demonstrations, with what the model expects at their tokens."""
         logits, targets, owner = self.expected(self.held_out)
         logp = token_logprobs(logits, targets)
-        right = torch.from_numpy(self.right)[owner]
+        right = self.right[owner]
         by_temperature = {t: -token_logprobs(logits, targets, t).mean() for t in TEMPERATURES}
         best = min(by_temperature, key=lambda t: float(by_temperature[t]))
         trained = self.demonstrations[: self.settings.held_out]
