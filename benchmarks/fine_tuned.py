@@ -187,7 +187,7 @@ class Watch:
         best = min(by_temperature, key=lambda t: float(by_temperature[t]))
         trained = self.demonstrations[: self.settings.held_out]
         own_logits, own_targets, _ = self.expected(trained)
-        found = {
+        found: dict[str, Tensor | float] = {
             "loss": -logp.mean(),
             "trained_loss": -token_logprobs(own_logits, own_targets).mean(),
             "loss_right": -logp[right].mean(),
