@@ -17,6 +17,7 @@ from benchmarks import (
     quickstart,
     reactions,
     scaling,
+    sft,
     sweep,
     versus_trl,
 )
@@ -33,6 +34,7 @@ BENCHMARKS = {
     "leakage": leakage,
     "kl_penalty": kl_penalty,
     "bug_clinic": bug_clinic,
+    "sft": sft,
     "page_models": page_models,
     "reactions": reactions,
     "lighthouse": lighthouse,
