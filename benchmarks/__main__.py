@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 
 from benchmarks import (
+    behaviour,
+    claims,
     imitation,
     kl_penalty,
     labeling,
@@ -31,9 +33,11 @@ BENCHMARKS = {
     "labeling": labeling,
     "leakage": leakage,
     "kl_penalty": kl_penalty,
+    "behaviour": behaviour,
     "page_models": page_models,
     "reactions": reactions,
     "lighthouse": lighthouse,
+    "claims": claims,
 }
 
 if __name__ == "__main__":
