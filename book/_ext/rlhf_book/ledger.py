@@ -94,10 +94,8 @@ def label(claim: Claim) -> str:
         "labelers": _("Labelers"),
     }
     why = {"contrary": _("the contrary holds here"), "undecided": _("our runs leave it open")}
-    parts = [subjects[claim["about"]]]
-    if "why" in claim:
-        parts.append(why[claim["why"]])
-    return ": ".join(parts)
+    subject = subjects[claim["about"]]
+    return f"{subject}: {why[claim['why']]}" if "why" in claim else f"{subject}"
 
 
 def table(claims: list[Claim], results: str, parse: Parse) -> nodes.table:
