@@ -46,11 +46,8 @@ class Results:
     folder: Path
 
     def table(self, name: str) -> pd.DataFrame:
+        """A table by its folder and name."""
         return _table(self.folder / f"{name}.csv")
-
-    def by_system(self, column: str) -> pd.DataFrame:
-        """A column of the quickstart: rows are seeds, columns systems."""
-        return self.table("quickstart/runs").pivot(index="seed", columns="system", values=column)
 
     def difference(self, quantity: str, of: str, against: str) -> pd.Series:
         """A difference of the quickstart, by seed."""
@@ -88,9 +85,11 @@ class Results:
         return 100 * found.pivot_table(index="seed", columns="system", values="made_up")
 
     def rude(self, instruction: str) -> pd.DataFrame:
+        """Percent of rude or harmful continuations after an instruction, by seed and system."""
         return self.suite(f"provocation, {instruction}/0", "rude or harmful")
 
     def agreement(self) -> pd.Series:
+        """Percent of pairs that two training labelers order alike, by seed."""
         found = self.table("labeling/agreement")
         own = found[(found.group == "train") & (found["scale"] == 1)]
         return 100 * own.set_index("seed").agreement
@@ -127,14 +126,11 @@ VALUES: Mapping[str, Values] = {
     "tax-stories": lambda r: 100 * _lost(r, ENDINGS),
     "mix-wins-back": lambda r: -r.difference("held_out_loss", PTX, PPO),
     "mix-leaves-some": lambda r: r.difference("held_out_loss", PTX, BASE),
-    "mix-surpasses": lambda r: (
-        100 * (r.cell(ENDINGS, BETA, GAMMA) - r.reference(ENDINGS, "base"))
-    ),
+    "mix-surpasses": lambda r: 100 * (r.cell(ENDINGS, BETA, GAMMA) - r.reference(ENDINGS, "base")),
     "kl-alone": lambda r: r.cell("loss", 1.0, 0.0) - r.reference("loss", "sft"),
     "mix-costs-reward": lambda r: r.cell("rm_score", BETA, 0.0) - r.cell("rm_score", BETA, 3.0),
     "no-penalty": lambda r: r.cell("gold", BETA, 0.0) - r.cell("gold", 0.0, 0.0),
     "truthful": lambda r: _gain(r.suite("misconceptions/0", "true and informative"), PTX, BASE),
-    "truthful-prompts": lambda r: 100 * _gain(r.by_system("truthful"), PTX, BASE),
     "hallucination": lambda r: _gain(r.made_up(), BASE, PTX),
     "sft-makes-least-up": lambda r: _gain(r.made_up(), PTX, SFT),
     "toxicity-respectful": lambda r: _gain(r.rude("respectful"), BASE, PTX),
@@ -169,7 +165,9 @@ def as_yaml(rows: list[dict[str, Any]]) -> str:
     return HEADER + text
 
 
-def ledger(claims: Path, results: Path, values: Mapping[str, Values] = VALUES) -> list[dict[str, Any]]:
+def ledger(
+    claims: Path, results: Path, values: Mapping[str, Values] = VALUES
+) -> list[dict[str, Any]]:
     """Every claim with what was found and its verdict.
 
     Args:

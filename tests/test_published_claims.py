@@ -93,9 +93,7 @@ def test_the_interval_is_students(judged: Any) -> None:
         ({"within": 5}, 6.0, 9.0, ("not reproduced", "contrary")),
     ],
 )
-def test_rules(
-    rule: dict[str, float], low: float, high: float, expected: tuple[str, str]
-) -> None:
+def test_rules(rule: dict[str, float], low: float, high: float, expected: tuple[str, str]) -> None:
     assert claims.decide(rule, low, high) == expected
 
 

@@ -78,9 +78,7 @@ def test_sentences_are_translatable_and_numbers_are_not(ledger: ModuleType) -> N
     assert written.count("[](results.md)") == 2
 
 
-@pytest.mark.parametrize(
-    "change", [{"verdict": "true"}, {"about": "price"}, {"unit": "percent"}]
-)
+@pytest.mark.parametrize("change", [{"verdict": "true"}, {"about": "price"}, {"unit": "percent"}])
 def test_a_ledger_with_unknown_words_is_refused(
     ledger: ModuleType, tmp_path: Path, change: dict[str, str]
 ) -> None:
