@@ -18,18 +18,18 @@ def read(folder, name: str) -> pd.DataFrame:
 
 
 def test_the_policies_are_those_of_the_published_sweep():
-    """The same answers: every score and win rate that both files have is the same number."""
+    """The same answers: the same gold scores, and where the labelers are the same, too, win rates."""
     runs = pd.read_csv(sweep.FOLDER / "runs.csv")
     said = read(behaviour.FOLDER, "answers")
-    wins = read(behaviour.FOLDER, "wins").set_index(["of", "against", "group", "seed"]).win_rate
+    wins = read(behaviour.FOLDER, "wins")
+    against_sft = wins[(wins.against == "SFT") & (wins.seed == 0)]
+    rates = against_sft.set_index(["of", "group"]).win_rate.to_dict()
     for system, gamma in behaviour.GAMMAS.items():
         own = runs[(runs.beta == behaviour.PPO.beta) & (runs.gamma == gamma)].set_index("seed")
         gold = said[said.system == system].groupby("seed").gold.mean()
         assert gold.to_list() == pytest.approx(own.gold.to_list(), abs=1e-4)
         for group in behaviour.GROUPS:
-            assert wins[system, "SFT", group].to_list() == pytest.approx(
-                own[f"win_rate/{group}"].to_list(), abs=0.02
-            )
+            assert rates[system, group] == pytest.approx(own[f"win_rate/{group}"][0], abs=1e-5)
 
 
 def test_published_scores_are_those_of_the_published_texts():

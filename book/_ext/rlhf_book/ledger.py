@@ -49,7 +49,7 @@ def read_ledger(path: Path) -> list[Claim]:
     """
     claims: list[Claim] = yaml.safe_load(path.read_text(encoding="utf-8"))["claims"]
     for claim in claims:
-        listed = {"verdict": VERDICTS, "about": SUBJECTS}
+        listed: dict[str, tuple[str, ...]] = {"verdict": VERDICTS, "about": SUBJECTS}
         if "statistic" in claim:
             listed["unit"] = tuple(DIGITS)
         for name, allowed in listed.items():
