@@ -18,7 +18,7 @@ def read(folder, name: str) -> pd.DataFrame:
 
 
 def test_the_policies_are_those_of_the_published_sweep():
-    """The same answers: the same gold scores, and where the labelers are the same, too, win rates."""
+    """The same answers: equal gold scores, and equal win rates where the labelers are the same."""
     runs = pd.read_csv(sweep.FOLDER / "runs.csv")
     said = read(behaviour.FOLDER, "answers")
     wins = read(behaviour.FOLDER, "wins")
