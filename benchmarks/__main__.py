@@ -6,6 +6,8 @@ import sys
 
 from benchmarks import (
     bug_clinic,
+    behaviour,
+    claims,
     imitation,
     kl_penalty,
     labeling,
@@ -35,9 +37,11 @@ BENCHMARKS = {
     "kl_penalty": kl_penalty,
     "bug_clinic": bug_clinic,
     "sft": sft,
+    "behaviour": behaviour,
     "page_models": page_models,
     "reactions": reactions,
     "lighthouse": lighthouse,
+    "claims": claims,
 }
 
 if __name__ == "__main__":
