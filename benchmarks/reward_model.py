@@ -63,7 +63,7 @@ class Measured:
         held_out: prompts with ranked answers, on which everything is measured.
         k_min, k_max: answers to a prompt, before equal ones are dropped.
         epochs: passes that keep the pairs of a prompt together; shuffled pairs are seen once.
-        sizes: numbers of rankings of the second table.
+        sizes: numbers of rankings of the second table; the examiner gets the largest only.
         passes: over them, and over those of the last tables.
         noises: of a judgement, in units of the training labelers' noise.
         bins: of predicted probabilities.
@@ -72,12 +72,12 @@ class Measured:
         slow: learning rate from the examiner, as in the quickstart.
     """
 
-    prompts: int = 64
-    held_out: int = 100
+    prompts: int = 48
+    held_out: int = 80
     k_min: int = 4
     k_max: int = 9
-    epochs: tuple[int, ...] = (1, 3, 9)
-    sizes: tuple[int, ...] = (16, 64, 256)
+    epochs: tuple[int, ...] = (1, 8)
+    sizes: tuple[int, ...] = (16, 48, 144)
     passes: int = 2
     noises: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0)
     bins: int = 5
@@ -102,12 +102,14 @@ def run() -> None:
     """Measure what is missing of all seeds, write the tables."""
     started, settings = time.time(), Measured()
     given = start()
-    found = {part: [_measured(part, given, seed, settings) for seed in SEEDS] for part in PARTS}
-    for part, seeds in found.items():
-        for name in seeds[0]:
-            rows = pd.DataFrame(row for tables in seeds for row in tables[name])
-            atomic_write(FOLDER / f"{name}.csv", rows.to_csv(index=False, float_format="%.6g"))
-            print(part, name, rows.groupby(KEYS[name], sort=False).mean(numeric_only=True).round(3))
+    found = [
+        {k: v for part in PARTS for k, v in _measured(part, given, seed, settings).items()}
+        for seed in SEEDS
+    ]
+    for name, keys in KEYS.items():
+        rows = pd.DataFrame(row for tables in found for row in tables[name])
+        atomic_write(FOLDER / f"{name}.csv", rows.to_csv(index=False, float_format="%.6g"))
+        print(name, rows.groupby(keys, sort=False).mean(numeric_only=True).round(3), sep="\n")
     about = manifest("python -m benchmarks reward_model", settings, SEEDS, started)
     about["sft_sha256"] = file_hash(SFT / "difference.safetensors")
     about["examiner_sha256"] = file_hash(ASSETS / EXAMINER / "model.safetensors")
@@ -284,8 +286,8 @@ def grow(given: Start, seed: int, settings: Measured) -> dict[str, Any]:
     tests = rankings(given.judge, answers, given.world.labelers(), 1000 + seed)
     ceiling = noise_ceiling(given.world, [prompt for prompt, _ in answers], tests)["all"]
     rows = []
-    for begin in STARTS:
-        for size in (0, *settings.sizes):
+    for begin, sizes in zip(STARTS, (settings.sizes, settings.sizes[-1:]), strict=True):
+        for size in (0, *sizes):
             model, rate = given.examiner.copy(), settings.slow
             if begin == STARTS[0]:
                 model, rate = ScalarModel.from_policy(given.base, seed), settings.rm.learning_rate
