@@ -1,10 +1,10 @@
 """What does a reward model learn from rankings, when does it memorise, and what can it not see?
 
 Writes the tables of the chapter on reward modelling, with their manifest, to
-``book/results/reward-model``. All answers that are ranked here are written by inhabitants, so no
-policy is sampled; a seed changes prompts, answers, labelers, new heads and every order. The SFT
-policy of the first published quickstart and the shipped examiner are shared. What the same code
-has measured before is read from ``runs/``.
+``book/results/reward-model``. To cost little, it ranks answers that inhabitants write, so that no
+policy is sampled, to prompts without stories and other long texts. A seed changes prompts, answers,
+labelers, new heads and every order; the SFT policy of the first published quickstart and the
+shipped examiner are shared. What the same code has measured before is read from ``runs/``.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ TOGETHER = "all pairs of a prompt together"
 SPREAD = "pairs shuffled, as many pairs a step"
 SINGLE = "pairs shuffled, as many elements a step"
 ALONE, TAUGHT, LEARNT = "examiner", "examiner, then rankings", "SFT policy, then rankings"
-STARTS = ("base model", "examiner")
+SHORT = ("open_qa", "brainstorming", "chat", "rewrite", "classification", "other")
 DEFECTS = ("rude", "hedging", "no full stop", "said twice", "wrong fact", "other words")
 
 
@@ -63,7 +63,8 @@ class Measured:
         held_out: prompts with ranked answers, on which everything is measured.
         k_min, k_max: answers to a prompt, before equal ones are dropped.
         epochs: passes that keep the pairs of a prompt together; shuffled pairs are seen once.
-        sizes: numbers of rankings of the second table; the examiner gets the largest only.
+        fast: a higher learning rate, at which all see every pair once.
+        sizes: numbers of rankings from which a reward model learns that starts from the base model.
         passes: over them, and over those of the last tables.
         noises: of a judgement, in units of the training labelers' noise.
         bins: of predicted probabilities.
@@ -76,7 +77,8 @@ class Measured:
     held_out: int = 80
     k_min: int = 4
     k_max: int = 9
-    epochs: tuple[int, ...] = (1, 8)
+    epochs: tuple[int, ...] = (1, 4)
+    fast: float = 2e-3
     sizes: tuple[int, ...] = (16, 48, 144)
     passes: int = 2
     noises: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0)
@@ -144,6 +146,16 @@ def _measured(part: str, given: Start, seed: int, settings: Measured) -> dict[st
 # --- answers, rankings, pairs -------------------------------------------------------------------
 
 
+def short_prompts(world: World, split: str, count: int, first: int) -> list[Prompt]:
+    """Prompts of use cases whose texts are short, as often as they come."""
+    prompts = (world.prompt(index, split) for index in itertools.count(first))
+    chosen = ((prompt.text, prompt) for prompt in prompts if prompt.kind in SHORT)
+    found: dict[str, Prompt] = {}
+    while len(found) < count:
+        found.setdefault(*next(chosen))
+    return list(found.values())
+
+
 def written(given: Start, prompts: Sequence[Prompt], settings: Measured, seed: int) -> Answers:
     """K answers of any quality to each prompt, equal ones dropped, all written by inhabitants."""
     known = {prompt.text: prompt for prompt in prompts}
@@ -157,14 +169,14 @@ def written(given: Start, prompts: Sequence[Prompt], settings: Measured, seed: i
 
 def learned_on(given: Start, count: int, settings: Measured, seed: int) -> list[Ranking]:
     """Training prompts, each ranked by one labeler."""
-    prompts = given.world.prompts("train", count, RANKING_START + 20_000 * seed)
+    prompts = short_prompts(given.world, "train", count, RANKING_START + 20_000 * seed)
     people = given.world.labelers()
     return rankings(given.judge, written(given, prompts, settings, seed), people, seed)
 
 
 def measured_on(given: Start, settings: Measured, seed: int) -> Answers:
     """Answers to prompts of the validation split."""
-    prompts = given.world.prompts("valid", settings.held_out, 20_000 * seed)
+    prompts = short_prompts(given.world, "valid", settings.held_out, 20_000 * seed)
     return written(given, prompts, settings, 1000 + seed)
 
 
@@ -237,19 +249,22 @@ def overfit(given: Start, seed: int, settings: Measured) -> dict[str, Any]:
     tests = rankings(given.judge, answers, given.world.labelers(), 1000 + seed)
     pairs = as_pairs(ranked)
     steps = len(ranked) / settings.rm.batch_size
-    arms = [(TOGETHER, ranked, settings.rm.batch_size, epochs) for epochs in settings.epochs]
-    arms += [
-        (SPREAD, pairs, round(len(pairs) / steps), 1),
-        (SINGLE, pairs, settings.rm.batch_size, 1),
-    ]
+    usual, small = settings.rm.learning_rate, settings.rm.batch_size
+    large = round(len(pairs) / steps)
+    arms = [(TOGETHER, ranked, small, epochs, usual) for epochs in settings.epochs]
+    arms += [(SPREAD, pairs, large, 1, usual), (SINGLE, pairs, small, 1, usual)]
+    arms += [(name, data, batch, 1, settings.fast)
+             for name, data, batch, epochs, _ in arms if epochs == 1]  # fmt: skip
     rows, bins = [], []
-    for arm, data, batch, epochs in arms:
-        config = dataclasses.replace(settings.rm, seed=seed, batch_size=batch, epochs=epochs)
+    for arm, data, batch, epochs, rate in arms:
+        config = dataclasses.replace(
+            settings.rm, seed=seed, batch_size=batch, epochs=epochs, learning_rate=rate
+        )
         model = ScalarModel.from_policy(given.sft, seed)
         before = time.process_time()
         model, history = trained(model, given, data, config)
         seconds = time.process_time() - before
-        name = {"seed": seed, "arm": arm, "epochs": epochs}
+        name = {"seed": seed, "arm": arm, "epochs": epochs, "rate": rate}
         forwards = epochs * sum(len(one.completions) for one in data)
         for where, known in {"training": ranked, "held out": tests}.items():
             found = margins(scored(model, given.tokenizer, known), known)
@@ -257,7 +272,7 @@ def overfit(given: Start, seed: int, settings: Measured) -> dict[str, Any]:
                 **name, "where": where, **quality(found), "steps": len(history),
                 "pairs": len(pairs), "forwards": forwards, "seconds": round(seconds, 1),
             })  # fmt: skip
-            if (arm, where) == (TOGETHER, "held out"):
+            if (arm, rate, where) == (TOGETHER, usual, "held out"):
                 bins += [{**name, **row} for row in reliability(found, settings.bins)]
     return {"overfitting": rows, "reliability": bins}
 
@@ -280,25 +295,19 @@ def reliability(pairs: pd.DataFrame, bins: int) -> Iterator[dict[str, float]]:
 
 
 def grow(given: Start, seed: int, settings: Measured) -> dict[str, Any]:
-    """More and more rankings, from the base model and from the examiner."""
+    """More and more rankings, from the base model."""
     ranked = learned_on(given, max(settings.sizes), settings, seed)
     answers = measured_on(given, settings, seed)
     tests = rankings(given.judge, answers, given.world.labelers(), 1000 + seed)
     ceiling = noise_ceiling(given.world, [prompt for prompt, _ in answers], tests)["all"]
+    config = dataclasses.replace(settings.rm, seed=seed, epochs=settings.passes)
     rows = []
-    for begin, sizes in zip(STARTS, (settings.sizes, settings.sizes[-1:]), strict=True):
-        for size in (0, *sizes):
-            model, rate = given.examiner.copy(), settings.slow
-            if begin == STARTS[0]:
-                model, rate = ScalarModel.from_policy(given.base, seed), settings.rm.learning_rate
-            config = dataclasses.replace(
-                settings.rm, seed=seed, learning_rate=rate, epochs=settings.passes
-            )
-            if size:
-                trained(model, given, ranked[:size], config)
-            found = quality(margins(scored(model, given.tokenizer, tests), tests))
-            rows.append({"seed": seed, "start": begin, "rankings": size, **found,
-                         "ceiling": ceiling})  # fmt: skip
+    for size in (0, *settings.sizes):
+        model = ScalarModel.from_policy(given.base, seed)
+        if size:
+            trained(model, given, ranked[:size], config)
+        found = quality(margins(scored(model, given.tokenizer, tests), tests))
+        rows.append({"seed": seed, "rankings": size, **found, "ceiling": ceiling})
     return {"growth": rows}
 
 
@@ -429,7 +438,7 @@ PARTS: dict[str, Callable[[Start, int, Measured], dict[str, Any]]] = {
     "overfit": overfit, "judge": judge, "grow": grow,
 }  # fmt: skip
 KEYS = {
-    "overfitting": ["arm", "epochs", "where"], "reliability": ["epochs", "bin"],
-    "growth": ["start", "rankings"], "calibration": ["model", "scale"],
+    "overfitting": ["arm", "epochs", "rate", "where"], "reliability": ["epochs", "bin"],
+    "growth": ["rankings"], "calibration": ["model", "scale"],
     "defects": ["defect", "model"],
 }  # fmt: skip

@@ -111,13 +111,14 @@ def test_all_tables_of_a_small_run(given):
     found = {name: pd.DataFrame(rows) for part in published.PARTS.values()
              for name, rows in part(given, 1, SETTINGS).items()}  # fmt: skip
     assert set(found) == set(published.KEYS)
-    arms = found["overfitting"].drop_duplicates(["arm", "epochs"]).set_index(["arm", "epochs"])
+    usual = found["overfitting"][found["overfitting"].rate == SETTINGS.rm.learning_rate]
+    arms = usual.drop_duplicates(["arm", "epochs"]).set_index(["arm", "epochs"])
     together, spread, single = published.TOGETHER, published.SPREAD, published.SINGLE
     assert arms.steps[together, 2] == 2 * arms.steps[together, 1] == 2 * arms.steps[spread, 1]
     assert arms.steps[single, 1] > arms.steps[spread, 1]
     assert arms.forwards[single, 1] == 2 * arms.pairs[single, 1]
     assert found["reliability"].groupby("epochs").pairs.sum().nunique() == 1
-    assert list(found["growth"].rankings) == [0, 4, 8, 0, 8]
+    assert list(found["growth"].rankings) == [0, 4, 8]
     assert found["growth"].accuracy.between(0, 1).all()
     defects = found["defects"]
     assert len(defects) == 3 * len(published.DEFECTS)
