@@ -39,7 +39,7 @@ latex:
 	  exit 1; }
 
 test: lint  ## lint, type-check and run all tests
-	$(BIN)/pytest -n logical --maxprocesses 8 --dist loadfile
+	$(BIN)/pytest -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 lint: $(READY)  ## ruff and mypy
 	$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""Every page of the site, as readers meet it: light and dark, on a phone and on a desk."""
+"""What a page does for its readers: figures, search, print, copying, without scripts, from disk."""
 
 from __future__ import annotations
 
@@ -10,60 +10,6 @@ from typing import Any
 import pytest
 
 pytestmark = pytest.mark.browser
-
-# Serious findings that are the theme's, with no harm to a reader that we know of: none so far.
-KNOWN_AXE: frozenset[str] = frozenset()
-
-
-# Highlighted sources, all of one template: two of them stand for the others.
-SOURCES = ("_modules/index.html", "_modules/rlhf_lab/ppo.html")
-
-
-def pages(site: Path) -> list[str]:
-    found = (p.relative_to(site) for p in site.rglob("*.html"))
-    own = (p.as_posix() for p in found if p.parts[0] not in ("_static", "_modules", "reports"))
-    return [*sorted(own), *SOURCES]
-
-
-@pytest.mark.parametrize("width", [320, 1280])  # 320: zoomed to 400 %, or a small phone
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_page(site: Path, address: str, visit: Any, scheme: str, width: int) -> None:
-    names = pages(site)
-    assert len(names) >= 4
-    for name in names:
-        seen = visit(f"{address}/{name}", scheme=scheme, width=width)
-        figures = seen.see_all_figures()
-        page = (site / name).read_text(encoding="utf-8")
-        if 'http-equiv="refresh"' not in page:  # that one shows another page
-            assert figures == page.count('class="rl-plot"')
-        seen.page.wait_for_load_state("networkidle")
-        size = seen.page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
-        seen.page.close()
-        assert not seen.errors, (name, seen.errors)
-        assert not seen.foreign, (name, seen.foreign)
-        assert size[0] <= size[1], f"{name} scrolls sideways at {width} px: {size[0]} px wide"
-
-
-@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 1280), ("light", 360)])
-def test_no_serious_accessibility_finding(
-    site: Path, address: str, visit: Any, scheme: str, width: int
-) -> None:
-    axe = pytest.importorskip("axe_playwright_python.base", reason="needs the extra [test]")
-    script = Path(axe.AXE_FILE_PATH).read_text(encoding="utf-8")
-    for name in pages(site):
-        # axe is put in by the test, not by the page: the page's policy must not stop it.
-        seen = visit(f"{address}/{name}", scheme=scheme, width=width, bypass_csp=True)
-        seen.see_all_figures()
-        seen.page.wait_for_load_state("networkidle")
-        seen.page.evaluate(script)
-        found = seen.page.evaluate("axe.run()")["violations"]
-        seen.page.close()
-        serious = {
-            f"{v['id']}: {v['nodes'][0]['html'][:200]}"
-            for v in found
-            if v["impact"] in ("serious", "critical") and v["id"] not in KNOWN_AXE
-        }
-        assert not serious, (name, serious)
 
 
 def test_a_figure_follows_the_theme_and_the_width(small_address: str, visit: Any) -> None:

@@ -30,6 +30,11 @@ _MENDS = (
     # label-content-name-mismatch: the visible text is the name
     (r'(<button class="btn search-button-field[^>]*?) aria-label="[^"]*"', r"\1"),
     (r'<summary aria-label="[^"]*"', "<summary"),
+    # summary-name: in the sidebar, what unfolds the pages below a page is called like that page
+    (
+        r'(<a class="[^"]*\breference internal"[^>]*>\s*([^<]+?)\s*</a>\s*<details[^>]*>\s*<summary)>',
+        r'\1 aria-label="\2">',
+    ),
     # region: the sidebar's logo and search lie outside of every landmark
     (
         r'<div id="pst-primary-sidebar" class="',
