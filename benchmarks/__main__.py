@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from benchmarks import (
+    bug_clinic,
     imitation,
     kl_penalty,
     labeling,
@@ -17,6 +18,7 @@ from benchmarks import (
     reactions,
     reward_model,
     scaling,
+    sft,
     sweep,
     versus_trl,
 )
@@ -33,6 +35,8 @@ BENCHMARKS = {
     "leakage": leakage,
     "kl_penalty": kl_penalty,
     "reward_model": reward_model,
+    "bug_clinic": bug_clinic,
+    "sft": sft,
     "page_models": page_models,
     "reactions": reactions,
     "lighthouse": lighthouse,

@@ -140,21 +140,93 @@ def learning_curves(
     figure, records = go.Figure(), []
     for i, (name, rows) in enumerate(_series(data, color)):
         table = _aggregate(rows, [x], y).sort_values(x)
-        _add_band(figure, table, x, i, name)
-        figure.add_scatter(
-            x=table[x].tolist(),
-            y=table[y].tolist(),
-            mode="lines" if len(table) > 1 else "markers",
-            line={"color": _color(i), "dash": DASHES[i % len(DASHES)], "width": 2},
-            name=name,
-            legendgroup=name,
-            hovertemplate=f"{x_label} %{{x:.4g}}<br>{y_label} %{{y:.4g}}<extra>{name}</extra>",
-        )
+        _add_curve(figure, table, (x, x_label), (y, y_label), i, name)
         records += _records(table, {x: x_label, y: y_label}, y_label, color, name)
     for name, height in (references or {}).items():
         _add_reference(figure, data[x], name, float(height))
         records.append({color or "line": name, x_label: None, y_label: float(height)})
     return _finish(figure, title, alt, x_label, y_label, records, log_x=log_x)
+
+
+def small_multiples(
+    data: pd.DataFrame,
+    *,
+    x: str,
+    y: str,
+    panel: str,
+    color: str,
+    title: str,
+    alt: str,
+    x_label: str,
+    y_label: str,
+) -> go.Figure:
+    """:func:`learning_curves` in three columns of panels with common axes, one for each ``panel``.
+
+    Args:
+        data: one row per observation; rows of the same ``panel``, ``color`` and ``x`` are
+            repetitions. A line that is to be seen in all panels has its rows in each.
+        x, y: columns of the axes, numbers.
+        panel: column whose values become panels, in order of appearance; keep their names short.
+        color: column whose values become lines, the same colour in every panel.
+        title: the finding, as a sentence.
+        alt: what a reader who cannot see the figure should know.
+        x_label, y_label: what the axes show, with their units.
+
+    Raises:
+        InputError: as :func:`learning_curves`.
+    """
+    _require_texts(title=title, alt=alt, x_label=x_label, y_label=y_label)
+    _require_columns(data, numbers=(x, y), others=(color, panel))
+    figure, records = go.Figure(), []
+    names = [str(name) for name in data[color].unique()]
+    titles, drawn = list(data[panel].unique()), set()
+    for place, shown in enumerate(titles):
+        number = place + 1 if place else ""
+        for name, rows in _series(data[data[panel] == shown], color):
+            table = _aggregate(rows, [x], y).sort_values(x)
+            first = name not in drawn
+            drawn.add(name)
+            _add_curve(
+                figure, table, (x, x_label), (y, y_label), names.index(name), name,
+                showlegend=first, xaxis=f"x{number}", yaxis=f"y{number}",
+            )  # fmt: skip
+            rows_shown = _records(table, {x: x_label, y: y_label}, y_label, color, name)
+            records += [{panel: str(shown), **record} for record in rows_shown]
+    _finish(figure, title, alt, x_label, y_label, records)
+    figure.update_layout(_panels([str(shown) for shown in titles], x_label, y_label))
+    return figure
+
+
+def _panels(titles: Sequence[str], x_label: str, y_label: str) -> dict[str, Any]:
+    """Axes, names and height of panels in three columns, with room for names above each row."""
+    columns, gap, name = 3, 0.05, 0.06
+    rows = -(-len(titles) // columns)
+    width, height = (1 - (columns - 1) * gap) / columns, 1 / rows - name
+    layout: dict[str, Any] = {"height": 130 * rows + 110, "annotations": []}
+    for place, text in enumerate(titles):
+        row, column = divmod(place, columns)
+        left, top = column * (width + gap), 1 - row * (height + name) - name
+        number = place + 1 if place else ""
+        lowest = place + columns >= len(titles)
+        layout[f"xaxis{number}"] = {
+            "domain": [left, min(left + width, 1)],
+            "anchor": f"y{number}",
+            "matches": "x" if place else None,
+            "showticklabels": lowest,
+            "title": {"text": x_label if lowest and column == 1 else ""},
+        }
+        layout[f"yaxis{number}"] = {
+            "domain": [max(top - height, 0), top],
+            "anchor": f"x{number}",
+            "matches": "y" if place else None,
+            "showticklabels": column == 0,
+            "title": {"text": y_label if column == 0 and row == rows // 2 else ""},
+        }
+        layout["annotations"].append(
+            {"text": text, "x": left + width / 2, "y": top, "xref": "paper", "yref": "paper",
+             "xanchor": "center", "yanchor": "bottom", "showarrow": False}
+        )  # fmt: skip
+    return layout
 
 
 def frontier(
@@ -395,7 +467,33 @@ def _color(index: int) -> str:
     return colorway[index % len(colorway)]
 
 
-def _add_band(figure: go.Figure, table: pd.DataFrame, x: str, index: int, name: str) -> None:
+def _add_curve(
+    figure: go.Figure,
+    table: pd.DataFrame,
+    across: tuple[str, str],
+    up: tuple[str, str],
+    index: int,
+    name: str,
+    **more: Any,
+) -> None:
+    """A line with its band; ``across`` and ``up`` are column and label, ``more`` plotly's own."""
+    (x, x_label), (y, y_label) = across, up
+    _add_band(figure, table, x, index, name, **more)
+    figure.add_scatter(
+        x=table[x].tolist(),
+        y=table[y].tolist(),
+        mode="lines" if len(table) > 1 else "markers",
+        line={"color": _color(index), "dash": DASHES[index % len(DASHES)], "width": 2},
+        name=name,
+        legendgroup=name,
+        hovertemplate=f"{x_label} %{{x:.4g}}<br>{y_label} %{{y:.4g}}<extra>{name}</extra>",
+        **more,
+    )
+
+
+def _add_band(
+    figure: go.Figure, table: pd.DataFrame, x: str, index: int, name: str, **more: Any
+) -> None:
     """One closed polygon around the points whose interval is known."""
     known = table.dropna(subset=["low", "high"])
     if len(known) < 2:
@@ -408,9 +506,9 @@ def _add_band(figure: go.Figure, table: pd.DataFrame, x: str, index: int, name: 
         mode="lines",
         line={"width": 0},
         hoverinfo="skip",
-        showlegend=False,
         legendgroup=name,
         name=f"{name} 95 % band".strip(),
+        **(more | {"showlegend": False}),
     )
 
 

@@ -50,6 +50,16 @@ class Axis:
     step: float  # pixels from one category to the next; 0 on an axis of numbers
 
 
+@dataclass(frozen=True)
+class Box:
+    """Where a panel's axes lie, in pixels from the upper left corner."""
+
+    left: float
+    right: float
+    top: float
+    bottom: float
+
+
 def to_svg(figure: go.Figure, path: str | Path | None = None) -> str:
     """Draw a figure; with a path, also write it there with title and background, in light colours.
 
@@ -68,8 +78,9 @@ def to_svg(figure: go.Figure, path: str | Path | None = None) -> str:
         _text(LEFT, 24 + 22 * i, line, "start", 16, 600) for i, line in enumerate(title)
     )
     top = 12 + 22 * len(title)
+    height = int(spec["layout"].get("height", HEIGHT)) + top
     text = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT + top}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" '
         f'width="{WIDTH}" color="{light.text}" role="img" '
         f'aria-label="{escape(spec["layout"]["meta"]["alt"])}">'
         f'<rect width="100%" height="100%" fill="{light.background}"/>{lines}'
@@ -90,21 +101,46 @@ def draw(spec: dict[str, Any]) -> str:
                 "figure", trace["type"], "scatter, bar or heatmap", "use rlhf_lab.figures"
             )
     legend, top = _legend(traces) if layout.get("showlegend") else ("", 12)
-    x = _axis(traces, "x", layout, LEFT, WIDTH - RIGHT)
-    y = _axis(traces, "y", layout, HEIGHT - BOTTOM, top)
-    parts = [legend, _frame(x, y, layout, top)]
+    height = int(layout.get("height", HEIGHT))
+    whole = Box(LEFT, WIDTH - RIGHT, top, height - BOTTOM)
+    parts = [legend]
     bars = [trace for trace in traces if trace["type"] == "bar"]
+    panels: dict[str, list[dict[str, Any]]] = {}
     for trace in traces:
-        if trace["type"] == "heatmap":
-            parts.append(_heatmap(trace, x, y))
-        elif trace["type"] == "bar":
-            parts.append(_bars(trace, x, y, bars.index(trace), len(bars)))
-        else:
-            parts.append(_scatter(trace, x, y))
+        panels.setdefault(trace.get("xaxis", "x")[1:], []).append(trace)
+    for number, own in panels.items():
+        across, up = layout[f"xaxis{number}"], layout[f"yaxis{number}"]
+        box = _box(whole, across, up)
+        x = _axis(traces, "x", layout, box.left, box.right)  # panels have common axes
+        y = _axis(traces, "y", layout, box.bottom, box.top)
+        parts.append(_frame(x, y, across, up, box))
+        for trace in own:
+            if trace["type"] == "heatmap":
+                parts.append(_heatmap(trace, x, y))
+            elif trace["type"] == "bar":
+                parts.append(_bars(trace, x, y, bars.index(trace), len(bars)))
+            else:
+                parts.append(_scatter(trace, x, y))
+    for name in layout.get("annotations", ()):
+        left = whole.left + name["x"] * (whole.right - whole.left)
+        foot = whole.bottom - name["y"] * (whole.bottom - whole.top) - 5
+        parts.append(_text(left, foot, name["text"], "middle"))
     return (
-        f'<svg class="rl-static" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" '
-        f'height="{HEIGHT}" font-family="system-ui, sans-serif" aria-hidden="true">'
+        f'<svg class="rl-static" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" '
+        f'height="{height}" font-family="system-ui, sans-serif" aria-hidden="true">'
         f"{''.join(parts)}</svg>"
+    )
+
+
+def _box(whole: Box, across: dict[str, Any], up: dict[str, Any]) -> Box:
+    """The part of the drawing that a panel's axes span."""
+    (left, right), (low, high) = across.get("domain", (0, 1)), up.get("domain", (0, 1))
+    width, height = whole.right - whole.left, whole.bottom - whole.top
+    return Box(
+        whole.left + left * width,
+        whole.left + right * width,
+        whole.bottom - high * height,
+        whole.bottom - low * height,
     )
 
 
@@ -146,7 +182,8 @@ def _axis(
     def place(value: float) -> float:
         return start + (scale(value) - low) / (high - low) * (end - start)
 
-    ticks = log_ticks(10**low, 10**high) if log else linear_ticks(low, high)
+    most = max(2, min(6, int(abs(end - start) // 40)))
+    ticks = log_ticks(10**low, 10**high) if log else linear_ticks(low, high, most)
     return Axis(place, tuple((place(t), f"{t:.6g}") for t in ticks), 0)
 
 
@@ -183,22 +220,25 @@ def _sample(trace: dict[str, Any], x: float, y: float) -> str:
     return "".join(parts)
 
 
-def _frame(x: Axis, y: Axis, layout: dict[str, Any], top: float) -> str:
-    bottom, right = HEIGHT - BOTTOM, WIDTH - RIGHT
-    grid = "".join(f"M{LEFT} {p:.1f}H{right}" for p, _ in y.ticks if not y.step)
-    grid += "".join(f"M{p:.1f} {top}V{bottom}" for p, _ in x.ticks if not x.step)
-    middle = (top + bottom) / 2
+def _frame(x: Axis, y: Axis, across: dict[str, Any], up: dict[str, Any], box: Box) -> str:
+    bottom = box.bottom
+    grid = "".join(f"M{box.left} {p:.1f}H{box.right}" for p, _ in y.ticks if not y.step)
+    grid += "".join(f"M{p:.1f} {box.top}V{bottom}" for p, _ in x.ticks if not x.step)
+    middle = (box.top + bottom) / 2
     # Names that would run into each other stand in two rows.
     tight = x.step > 0 and max(len(label) for _, label in x.ticks) * CHARACTER > x.step
     rows = [bottom + (29 if tight and i % 2 else 16 if tight else 18) for i in range(len(x.ticks))]
+    below = zip(rows, x.ticks, strict=True) if across.get("showticklabels", True) else ()
+    beside = y.ticks if up.get("showticklabels", True) else ()
+    title = across["title"]["text"]
     return "".join(
         (
             f'<path d="{grid}" stroke="currentColor" stroke-opacity="0.15" fill="none"/>',
-            *(_text(p, row, name, "middle") for row, (p, name) in zip(rows, x.ticks, strict=True)),
-            *(_text(LEFT - 8, p + 4, label, "end") for p, label in y.ticks),
-            _text((LEFT + right) / 2, HEIGHT - 10, layout["xaxis"]["title"]["text"], "middle"),
+            *(_text(p, row, name, "middle") for row, (p, name) in below),
+            *(_text(box.left - 8, p + 4, label, "end") for p, label in beside),
+            _text((box.left + box.right) / 2, bottom + 42, title, "middle") if title else "",
             f'<g transform="rotate(-90 14 {middle})">',
-            _text(14, middle, layout["yaxis"]["title"]["text"], "middle"),
+            _text(14, middle, up["title"]["text"], "middle") if up["title"]["text"] else "",
             "</g>",
         )
     )

@@ -19,6 +19,7 @@ from rlhf_lab.figures import (
     heat,
     learning_curves,
     mean_interval,
+    small_multiples,
 )
 
 TEXTS = {
@@ -115,6 +116,21 @@ def test_frontier_joins_configurations_in_order(runs: pd.DataFrame) -> None:
         np.testing.assert_allclose(trace.y, rows["reward"].mean(), atol=1e-12)
         half = rows["reward"].apply(lambda v: stats.t.ppf(0.975, len(v) - 1) * stats.sem(v))
         np.testing.assert_allclose(trace.error_y.array, half, atol=1e-9)
+
+
+def test_panels_share_axes_and_colours(runs: pd.DataFrame) -> None:
+    figure = small_multiples(runs, x="step", y="reward", panel="beta", color="gamma", **TEXTS)
+    lines = [trace for trace in figure.data if trace.fill is None]
+    assert [(line.xaxis, line.yaxis) for line in lines] == [("x", "y")] * 2 + [("x2", "y2")] * 2
+    assert [line.line.color for line in lines[:2]] == [line.line.color for line in lines[2:]]
+    assert [line.showlegend for line in lines] == [True, True, False, False]
+    one = runs[(runs["beta"] == 1.0) & (runs["gamma"] == 0.0) & (runs["step"] == 2)]
+    assert lines[2].y[1] == pytest.approx(one["reward"].mean(), abs=1e-12)
+    layout = figure.layout
+    assert (layout.xaxis2.matches, layout.yaxis2.matches) == ("x", "y")
+    assert layout.xaxis.domain[1] < layout.xaxis2.domain[0]
+    assert [note.text for note in layout.annotations] == ["0.1", "1.0"]
+    assert figure.layout.meta["data"][-1]["beta"] == "1.0"
 
 
 def test_heat_puts_each_mean_in_its_cell(runs: pd.DataFrame) -> None:

@@ -12,7 +12,14 @@ import plotly.graph_objects as go
 import pytest
 
 from rlhf_lab.errors import InputError
-from rlhf_lab.figures import THEMES, bars_with_intervals, frontier, heat, learning_curves
+from rlhf_lab.figures import (
+    THEMES,
+    bars_with_intervals,
+    frontier,
+    heat,
+    learning_curves,
+    small_multiples,
+)
 from rlhf_lab.svg import linear_ticks, log_ticks, to_svg
 
 NS = {"svg": "http://www.w3.org/2000/svg"}
@@ -43,6 +50,20 @@ def test_a_line_keeps_its_proportions() -> None:
     assert (x2 - x0) / (x1 - x0) == pytest.approx(4, abs=2e-3)  # one decimal of a pixel
     assert (y0 - y1) / (y0 - y2) == pytest.approx(2, abs=2e-3)
     assert y1 < y0  # up is up
+
+
+def test_panels_lie_side_by_side_on_one_scale() -> None:
+    rows = [(p, x, y) for p, y in (("left", 1.0), ("right", 3.0)) for x in (0, 4)]
+    data = pd.DataFrame(rows, columns=["p", "x", "y"]).assign(c="one")
+    root = parse(to_svg(small_multiples(data, x="x", y="y", panel="p", color="c", **TEXTS)))
+    color = THEMES["light"].colorway[0]
+    left, right = (points(line.attrib["d"]) for line in root.findall(
+        f".//svg:path[@stroke='{color}'][@stroke-width='2']", NS)[-2:])  # fmt: skip
+    assert left[1][0] < right[0][0]
+    assert left[1][0] - left[0][0] == pytest.approx(right[1][0] - right[0][0], abs=0.2)
+    assert left[0][1] > right[0][1]  # 3 is higher than 1 in whichever panel
+    places = {e.text: float(e.attrib["x"]) for e in root.iter(f"{{{NS['svg']}}}text")}
+    assert left[0][0] < places["left"] < left[1][0] < right[0][0] < places["right"]
 
 
 def test_a_log_axis_gives_decades_equal_steps() -> None:

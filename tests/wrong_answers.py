@@ -70,6 +70,37 @@ def shaped_rewards(scores, logp, ref_logp, mask, beta):
 """,
             "rewards_add_up_to_the_objective",
         ),
+        Wrong(
+            "the arguments overwritten",
+            """
+def shaped_rewards(scores, logp, ref_logp, mask, beta):
+    logp -= ref_logp
+    logp *= -beta
+    logp[~mask.bool()] = 0
+    logp[torch.arange(len(scores)), mask.long().sum(1) - 1] += scores
+    return logp
+""",
+            "penalty_falls_on_its_token",
+        ),
+        Wrong(
+            "nothing returned",
+            """
+def shaped_rewards(scores, logp, ref_logp, mask, beta):
+    rewards = torch.where(mask.bool(), -beta * (logp - ref_logp), 0.0)
+    rewards[torch.arange(len(scores)), mask.long().sum(1) - 1] += scores
+""",
+            "penalty_falls_on_its_token",
+        ),
+        Wrong(
+            "the score in place of the last penalty",
+            """
+def shaped_rewards(scores, logp, ref_logp, mask, beta):
+    rewards = torch.where(mask.bool(), -beta * (logp - ref_logp), 0.0)
+    rewards[torch.arange(len(scores)), mask.long().sum(1) - 1] = scores
+    return rewards
+""",
+            "rewards_add_up_to_the_objective",
+        ),
     ],
     "gae": [
         Wrong(
@@ -127,6 +158,15 @@ def gae(rewards, values, mask, discount=1.0, lam=0.95):
     return advantages * mask, (advantages + values) * mask
 """,
             "ends_where_the_response_ends",
+        ),
+        Wrong(
+            "another λ than was given",
+            """
+def gae(rewards, values, mask, discount=1.0, lam=1.0):
+    from rlhf_lab import objectives
+    return objectives.gae(rewards, values, mask, discount, lam)
+""",
+            "recursion_agrees_with_the_sum",
         ),
     ],
     "combined-gradient": [
@@ -186,6 +226,17 @@ def combined_gradient(policy_parts, ptx_parts, parameters, gamma):
 """,
             "asking_twice_gives_the_same",
         ),
+        Wrong(
+            "the first parameter alone",
+            """
+def combined_gradient(policy_parts, ptx_parts, parameters, gamma):
+    def mean(parts):
+        return sum((x * m).sum() for x, m in parts) / sum(m.sum() for _, m in parts)
+    loss = mean(policy_parts) + gamma * mean(ptx_parts)
+    return torch.autograd.grad(loss, parameters[0])[0].flatten()
+""",
+            "asking_twice_gives_the_same",
+        ),
     ],
     "paired-difference": [
         Wrong(
@@ -234,6 +285,17 @@ def paired_difference(of, against):
     return d.mean(), d.mean() - half, d.mean() + half
 """,
             "degrees_of_freedom_follow_the_seeds",
+        ),
+        Wrong(
+            "half the width in place of two ends",
+            """
+def paired_difference(of, against):
+    import numpy as np
+    from scipy.stats import sem, t
+    d = np.asarray(of) - np.asarray(against)
+    return d.mean(), t.ppf(0.975, len(d) - 1) * sem(d)
+""",
+            "differences_are_paired",
         ),
     ],
     "verdict": [
@@ -315,6 +377,30 @@ def tilt(scores, beta):
 """,
             "prompts_are_tilted_one_by_one",
         ),
+        Wrong(
+            "the scores overwritten",
+            """
+def tilt(scores, beta):
+    import math
+    scores /= beta
+    log_w = torch.log_softmax(scores, dim=1)
+    w = log_w.exp()
+    kl = (w * (log_w + math.log(scores.shape[1]))).sum(1)
+    return beta * (w * scores).sum(1).mean(), kl.mean()
+""",
+            "a_large_beta_changes_nothing",
+        ),
+        Wrong(
+            "a number for each prompt",
+            """
+def tilt(scores, beta):
+    log_w = torch.log_softmax(scores / beta, dim=1)
+    w = log_w.exp()
+    n = torch.log(torch.tensor(float(scores.shape[1])))
+    return (w * scores).sum(1), (w * (log_w + n)).sum(1)
+""",
+            "prompts_are_tilted_one_by_one",
+        ),
     ],
     "prediction": [
         Wrong(
@@ -383,6 +469,25 @@ def kl_estimates(logp, ref_logp, mask):
 """,
             "sums_over_the_response",
         ),
+        Wrong(
+            "padding taken out after its exponential",
+            """
+def kl_estimates(logp, ref_logp, mask):
+    d = logp - ref_logp
+    terms = {"k1": d, "k2": d**2 / 2, "k3": torch.expm1(-d) + d}
+    return {name: (x * mask).sum(1) for name, x in terms.items()}
+""",
+            "sums_over_the_response",
+        ),
+        Wrong(
+            "three tensors without names",
+            """
+def kl_estimates(logp, ref_logp, mask):
+    d = torch.where(mask.bool(), logp - ref_logp, 0.0)
+    return d.sum(1), (d**2 / 2).sum(1), (torch.expm1(-d) + d).sum(1)
+""",
+            "one_token_by_hand",
+        ),
     ],
     "effect-of-gamma": [
         Wrong(
@@ -436,6 +541,19 @@ def effect_of_gamma(runs, measure):
     return pd.DataFrame.from_dict(rows, orient="index", columns=["mean", "low", "high"])
 """,
             "a_failed_run_spoils_only_its_pair",
+        ),
+        Wrong(
+            "the loss, whatever was asked for",
+            """
+def effect_of_gamma(runs, measure):
+    from rlhf_lab.figures import mean_interval
+    ppo = runs[runs.policy == "ppo"]
+    pairs = ppo.pivot_table(index=["seed", "beta"], columns="gamma", values="loss")
+    rows = {g: mean_interval((pairs[g] - pairs[0.0]).groupby("seed").mean())
+            for g in pairs.columns if g > 0}
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["mean", "low", "high"])
+""",
+            "pairs_share_beta_and_seed",
         ),
     ],
     # --- reward_model -----------------------------------------------------------------------------

@@ -38,10 +38,23 @@ def check(test: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-def pair(found: Any, what: str) -> None:
-    """Assert that two things were returned."""
-    assert isinstance(found, tuple), what
-    assert len(found) == 2, what
+def called(answer: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    """What an answer returns; asserts that it leaves the tensors that it is given as they were."""
+    before = [x.clone() if isinstance(x, Tensor) else x for x in arguments]
+    found = answer(*arguments, **options)
+    for number, (now, was) in enumerate(zip(arguments, before, strict=True), 1):
+        assert not isinstance(now, Tensor) or torch.equal(now, was), (
+            f"argument {number} is not what it was before the call: it was changed in place, and "
+            "later cells use it again. Work on a new tensor"
+        )
+    return found
+
+
+def returned(found: Any, count: int, what: str) -> None:
+    """Assert that ``count`` things were returned, as a tuple or a list."""
+    assert found is not None, f"{what}; this returned None: is there a return at its end?"
+    assert isinstance(found, tuple | list), f"{what}; this returned a {type(found).__name__}"
+    assert len(found) == count, f"{what}; this returned {len(found)}"
 
 
 def same(found: Any, wanted: Tensor, what: str, hint: str, tolerance: float = 1e-6) -> None:
@@ -50,8 +63,11 @@ def same(found: Any, wanted: Tensor, what: str, hint: str, tolerance: float = 1e
     Args:
         what: its name; hint: what may be the reason; tolerance: absolute.
     """
+    assert found is not None, (
+        f"{what} should be a tensor, and is None: is there a return at the function's end?"
+    )
     assert isinstance(found, Tensor), (
-        f"{what} should be a tensor, and is a {type(found).__name__}: {hint}"
+        f"{what} should be a tensor, and is a {type(found).__name__}: return what torch computed"
     )
     assert found.shape == wanted.shape, (
         f"{what} should have the shape {tuple(wanted.shape)}, and has {tuple(found.shape)}: {hint}"
@@ -70,7 +86,12 @@ def same(found: Any, wanted: Tensor, what: str, hint: str, tolerance: float = 1e
 
 def near(found: Any, wanted: float, what: str, hint: str, tolerance: float = 1e-6) -> None:
     """Assert that a number is the one that is wanted."""
-    number = float(found)  # of a tensor or an array of one element, too
+    try:
+        number = float(found)  # of a tensor or an array of one element, too
+    except (TypeError, ValueError, RuntimeError):
+        raise AssertionError(
+            f"{what} should be one number, and is a {type(found).__name__}: {hint}"
+        ) from None
     assert abs(number - wanted) <= tolerance, (
         f"{what} should be {wanted:.4g}, and is {number:.4g}: {hint}"
     )

@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from rlhf_lab.checks import check, near, pair, same
+from rlhf_lab.checks import called, check, near, returned, same
 from rlhf_lab.figures import mean_interval
 
 Rewards = Callable[[Tensor, Tensor, Tensor, Tensor, float], Tensor]
@@ -21,6 +21,11 @@ Interval = Callable[[list[float], list[float]], tuple[float, float, float]]
 
 def _real(*rows: list[float]) -> Tensor:
     return torch.tensor(rows, dtype=torch.float64)
+
+
+def _mask(*rows: list[int]) -> Tensor:
+    """Whole numbers, as ``Rollout.response_mask`` has them."""
+    return torch.tensor(rows)
 
 
 def _random(*shape: int, seed: int) -> Tensor:
@@ -34,7 +39,7 @@ def _random(*shape: int, seed: int) -> Tensor:
 def penalty_falls_on_its_token(shaped_rewards: Rewards) -> None:
     """One response of four tokens; the second is 2 nats likelier than under the reference."""
     logp, ref_logp = _real([-1, -1, -2, 0]), _real([-1, -3, -2, 0])
-    found = shaped_rewards(_real([1])[0], logp, ref_logp, torch.ones(1, 4), 0.5)
+    found = called(shaped_rewards, _real([1])[0], logp, ref_logp, _mask([1, 1, 1, 1]), 0.5)
     same(
         found, _real([0, -1, 0, 1]), "rewards",
         "the second token is 2 nats likelier under the policy than under the reference, which "
@@ -45,7 +50,7 @@ def penalty_falls_on_its_token(shaped_rewards: Rewards) -> None:
 @check
 def score_falls_on_the_last_valid_token(shaped_rewards: Rewards) -> None:
     """Two responses without a penalty, of four tokens and of two."""
-    zero, mask = torch.zeros(2, 4, dtype=torch.float64), _real([1, 1, 1, 1], [1, 1, 0, 0])
+    zero, mask = torch.zeros(2, 4, dtype=torch.float64), _mask([1, 1, 1, 1], [1, 1, 0, 0])
     found = shaped_rewards(_real([1, -2])[0], zero, zero, mask, 0.5)
     same(
         found, _real([0, 0, 0, 1], [0, -2, 0, 0]), "rewards",
@@ -58,8 +63,8 @@ def score_falls_on_the_last_valid_token(shaped_rewards: Rewards) -> None:
 def no_reward_behind_the_end(shaped_rewards: Rewards) -> None:
     """What stands behind the end of a response is junk, in both policies."""
     logp, ref_logp = _real([-1, -1, 70, -8]), _real([-1, -1, -3, 900])
-    found = shaped_rewards(_real([1])[0], logp, ref_logp, _real([1, 1, 0, 0]).bool(), 0.5)
-    hint = "places where the mask is 0 (or False) hold junk: their reward is 0"
+    found = shaped_rewards(_real([1])[0], logp, ref_logp, _mask([1, 1, 0, 0]), 0.5)
+    hint = "places where the mask is 0 hold junk: their reward is 0"
     same(found, _real([0, 1, 0, 0]), "rewards", hint)
 
 
@@ -67,16 +72,17 @@ def no_reward_behind_the_end(shaped_rewards: Rewards) -> None:
 def rewards_add_up_to_the_objective(shaped_rewards: Rewards) -> None:
     """Σ_t ρ_t = r − β·Σ_t (log π − log π_ref), with tokens of either sign."""
     logp, ref_logp = -_random(3, 5, seed=1).abs(), -_random(3, 5, seed=2).abs()
-    scores, mask = _random(3, seed=3), _real([1, 1, 1, 1, 1], [1, 1, 1, 0, 0], [1, 0, 0, 0, 0])
+    scores, mask = _random(3, seed=3), _mask([1, 1, 1, 1, 1], [1, 1, 1, 0, 0], [1, 0, 0, 0, 0])
     found = shaped_rewards(scores, logp, ref_logp, mask, 0.3)
     wanted = [
         float(scores[i]) - 0.3 * sum(float(logp[i, t] - ref_logp[i, t]) for t in range(length))
         for i, length in enumerate((5, 3, 1))
     ]
+    assert isinstance(found, Tensor), "rewards should be a tensor"
     same(
         found.sum(1), _real(wanted)[0], "the sum over a response",
-        "it is the score minus β times the log-ratio of the whole response; a single token's "
-        "log-ratio may be negative, and then its reward is positive",
+        "it is the score minus β times the log-ratio of the whole response. The last token pays "
+        "its own penalty, too; and a token with a negative log-ratio is paid for it",
     )  # fmt: skip
 
 
@@ -86,9 +92,9 @@ def rewards_add_up_to_the_objective(shaped_rewards: Rewards) -> None:
 @check
 def two_tokens_by_hand(gae: Advantages) -> None:
     """ρ = (0, 1), V = (0.5, 0.25), λ = 0.5: δ = (−0.25, 0.75)."""
-    one = torch.ones(1, 2)
-    found = gae(_real([0, 1]), _real([0.5, 0.25]), one, discount=1.0, lam=0.5)
-    pair(found, "gae returns two tensors: advantages, returns")
+    rewards, values, mask = _real([0, 1]), _real([0.5, 0.25]), _mask([1, 1])
+    found = called(gae, rewards, values, mask, discount=1.0, lam=0.5)
+    returned(found, 2, "gae returns two tensors: advantages, returns")
     hint = (
         "δ_2 = 1 + 0 − 0.25, since nothing comes after the last token; δ_1 = 0 + 0.25 − 0.5; then "
         "from the end: A_2 = δ_2 and A_1 = δ_1 + λ·A_2"
@@ -101,7 +107,7 @@ def two_tokens_by_hand(gae: Advantages) -> None:
 def lambda_is_a_dial(gae: Advantages) -> None:
     """λ = 0 gives one-step errors, λ = 1 the sum of what is to come less the value."""
     rewards, values = _random(2, 6, seed=4), _random(2, 6, seed=5)
-    one = torch.ones(2, 6)
+    one = torch.ones(2, 6, dtype=torch.long)
     after = torch.cat([values[:, 1:], torch.zeros(2, 1)], 1)
     hint = "with λ = 0 the advantage is δ_t alone"
     same(gae(rewards, values, one, lam=0.0)[0], rewards + after - values, "advantages", hint)
@@ -122,17 +128,21 @@ def recursion_agrees_with_the_sum(gae: Advantages) -> None:
         for t in range(5):
             wanted[i, t] = sum((discount * lam) ** k * delta[t + k] for k in range(5 - t))
     hint = "the discount multiplies the next value in δ_t, and λ·discount the next advantage"
-    same(gae(rewards, values, torch.ones(2, 5), discount=discount, lam=lam)[0], wanted,
-         "advantages", hint)  # fmt: skip
+    one = torch.ones(2, 5, dtype=torch.long)
+    found = gae(rewards, values, one, discount=discount, lam=lam)[0]
+    same(found, wanted, "advantages", hint)
+    wanted = gae(rewards, values, one, discount=1.0, lam=0.95)[0]
+    hint = "the function was given with a discount of 1 and λ = 0.95: later cells call it so"
+    same(gae(rewards, values, one)[0], wanted, "advantages by default", hint)
 
 
 @check
 def ends_where_the_response_ends(gae: Advantages) -> None:
     """A response of three tokens gives the same alone and beside one of five."""
     rewards, values = _random(2, 5, seed=8), _random(2, 5, seed=9)
-    mask = _real([1, 1, 1, 1, 1], [1, 1, 1, 0, 0])
+    mask = _mask([1, 1, 1, 1, 1], [1, 1, 1, 0, 0])
     both = gae(rewards, values, mask)
-    alone = gae(rewards[1:, :3], values[1:, :3], torch.ones(1, 3))
+    alone = gae(rewards[1:, :3], values[1:, :3], mask[1:, :3])
     hint = (
         "after the last valid token the next value and the next advantage are 0, whatever stands "
         "in the masked places"
@@ -146,8 +156,12 @@ def ends_where_the_response_ends(gae: Advantages) -> None:
 
 
 def _parts(weight: Tensor, features: Tensor, mask: Tensor, sizes: list[int]) -> list[Any]:
-    """Token losses that are linear in ``weight``: the gradient of each is its feature vector."""
-    return list(zip((features @ weight).split(sizes), mask.split(sizes), strict=True))
+    """Token losses that are linear in ``weight``: the gradient of each is its feature vector.
+
+    Each micro-batch has a graph of its own, as if it came from a forward pass of its own.
+    """
+    cut = zip(features.split(sizes), mask.bool().split(sizes), strict=True)
+    return [(part @ weight, valid) for part, valid in cut]
 
 
 @check
@@ -218,12 +232,15 @@ def asking_twice_gives_the_same(combined_gradient: Gradient) -> None:
     second = torch.zeros(2, dtype=torch.float64, requires_grad=True)
 
     def ask() -> Tensor:
-        weight, one = torch.cat([first, second]), torch.ones(1, 1)
-        policy = _parts(weight, _real([1, 2, 3])[None], one, [1])
-        ptx = _parts(weight, _real([1, 1, 1])[None], one, [1])
+        one = torch.ones(1, 1)
+        policy, ptx = (
+            _parts(torch.cat([first, second]), _real(features)[None], one, [1])
+            for features in ([1.0, 2, 3], [1.0, 1, 1])
+        )
         return combined_gradient(policy, ptx, [first, second], 1.0)
 
-    ask()
+    hint = "it has the gradients of all parameters, flattened, one behind the other"
+    same(ask(), _real([2, 3, 4])[0], "g of two parameters", hint)
     hint = "gradients of the call before are still there: .backward() adds to .grad, without end"
     same(ask(), _real([2, 3, 4])[0], "g in a second call", hint)
 
@@ -231,22 +248,30 @@ def asking_twice_gives_the_same(combined_gradient: Gradient) -> None:
 # --- paired_difference(of, against) -> (mean, low, high) -----------------------------------------
 
 
+def _three(found: Any) -> tuple[Any, Any, Any]:
+    returned(found, 3, "paired_difference returns three numbers: mean, low, high")
+    mean, low, high = found
+    return mean, low, high
+
+
 @check
 def differences_are_paired(paired_difference: Interval) -> None:
-    """Seeds that differ much, and a difference that is the same in each."""
-    mean, low, high = paired_difference([11.0, 21.0, 61.0], [10.0, 20.0, 60.0])
+    """Seeds that differ much, and a difference that is nearly the same in each."""
+    found = paired_difference([10.99, 21.0, 61.01], [10.0, 20.0, 60.0])
+    mean, low, high = _three(found)
     near(mean, 1.0, "the mean", "it is the mean of the differences, seed by seed")
     hint = (
-        "each seed differs by exactly 1, so the interval has no width: subtract seed by seed first"
+        "the seeds differ by 0.99, 1 and 1.01, so the interval is narrow: subtract seed by seed "
+        "first, and then take a deviation"
     )
-    near(low, 1.0, "the lower end", hint)
-    near(high, 1.0, "the upper end", hint)
+    near(low, 1.0, "the lower end", hint, 0.03)
+    near(high, 1.0, "the upper end", hint, 0.03)
 
 
 @check
 def interval_is_students(paired_difference: Interval) -> None:
     """Differences 1, 0 and 3: mean 4/3, deviation √(7/3), t = 4.3027 with two degrees."""
-    mean, low, high = paired_difference([1.0, 2.0, 4.0], [0.0, 2.0, 1.0])
+    mean, low, high = _three(paired_difference([1.0, 2.0, 4.0], [0.0, 2.0, 1.0]))
     near(mean, 4 / 3, "the mean", "subtract `against` from `of`")
     half = 4.302652729911275 * math.sqrt(7 / 3) / math.sqrt(3)
     hint = (
@@ -261,7 +286,7 @@ def interval_is_students(paired_difference: Interval) -> None:
 def degrees_of_freedom_follow_the_seeds(paired_difference: Interval) -> None:
     """Five differences, the other way round: negative, with t = 2.7764."""
     zero = [0.0] * 5
-    mean, low, high = paired_difference(zero, [1.0, 2.0, 3.0, 4.0, 5.0])
+    mean, low, high = _three(paired_difference(zero, [1.0, 2.0, 3.0, 4.0, 5.0]))
     near(mean, -3.0, "the mean", "`of` is smaller here: the difference is negative")
     half = 2.7764451051977987 * math.sqrt(2.5) / math.sqrt(5)
     near(low, -3 - half, "the lower end", "t depends on the number of seeds", 1e-4)
@@ -299,7 +324,7 @@ def zero_inside_leaves_it_open(verdict: Mapping[str, str], runs: pd.DataFrame) -
         if low <= 0 <= high:
             assert verdict[claim] == "open", (
                 f"{claim}: the interval of the difference reaches from {low:.3g} to {high:.3g}. "
-                "It contains 0, so three seeds do not decide"
+                f"It contains 0, so {runs['seed'].nunique()} seeds do not decide"
             )
 
 

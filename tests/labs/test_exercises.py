@@ -19,6 +19,8 @@ import torch
 
 pytest.importorskip("jupytext", reason="needs the extra [labs]")
 
+from unusual_answers import UNUSUAL
+
 from rlhf_lab import checks
 from rlhf_lab.labs import editions
 from rlhf_lab.labs.masters import Exercise, Master, nbgrader, read_master
@@ -72,6 +74,35 @@ def test_the_solution_passes(name: str) -> None:
     assert first_failure(exercise.solution.source, exercise, master) == ("", None)
 
 
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        pytest.param(n, c, id=f"{n}: {what}")
+        for n, all_ in UNUSUAL.items()
+        for what, c in all_.items()
+    ],
+)
+def test_unusual_answers_pass(name: str, code: str) -> None:
+    master, exercise = EXERCISES[name]
+    assert first_failure(code, exercise, master) == ("", None)
+
+
+def test_an_unusual_answer_is_tabled_as_numbers() -> None:
+    """The two numbers of ``tilt`` may be tensors: the figure after it needs numbers."""
+    master, _ = EXERCISES["tilt"]
+    known = names(master) | {"scores": torch.tensor([[0.0, 1.0], [2.0, -1.0]])}
+    exec(UNUSUAL["tilt"]["the KL from log Z"], known)
+    (cell,) = [c.source for c in master.notebook.cells if c.source.count("theory = ")]
+    for line in ast.parse(cell).body:
+        if isinstance(line, ast.Assign) and ast.unparse(line.targets[0]) in (
+            "betas",
+            "predicted",
+            "theory",
+        ):
+            exec(ast.unparse(line), known)
+    assert len(known["theory"]) > 3 and set(map(str, known["theory"].dtypes)) == {"float64"}
+
+
 @pytest.mark.parametrize("name", EXERCISES)
 def test_the_stub_fails(name: str) -> None:
     master, exercise = EXERCISES[name]
@@ -113,6 +144,7 @@ def test_verdicts_follow_the_published_runs() -> None:
     """If the book's runs change, so does what the solution has to say."""
     master, _ = EXERCISES["verdict"]
     runs = pd.read_csv(ROOT / "book/results/quickstart/runs.csv")
+    assert runs.seed.nunique() == 3  # "three long ones", says the lab
     module = names(master)["checks"]
     published = pd.read_csv(ROOT / "book/results/quickstart/differences.csv")
     published = published[published.seed == "all"].set_index(["quantity", "of", "against"])

@@ -32,7 +32,8 @@ _MENDS = (
     (r'<summary aria-label="[^"]*"', "<summary"),
     # summary-name: in the sidebar, what unfolds the pages below a page is called like that page
     (
-        r'(<a class="[^"]*\breference internal"[^>]*>\s*([^<]+?)\s*</a>\s*<details[^>]*>\s*<summary)>',
+        r'(<a class="[^"]*\breference internal"[^>]*>\s*([^<]+?)\s*</a>'
+        r"\s*<details[^>]*>\s*<summary)>",
         r'\1 aria-label="\2">',
     ),
     # region: the sidebar's logo and search lie outside of every landmark

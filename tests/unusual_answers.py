@@ -1,0 +1,100 @@
+"""Right answers that are written otherwise than the solution: every check has to let them pass."""
+
+from __future__ import annotations
+
+UNUSUAL: dict[str, dict[str, str]] = {
+    "shaped-rewards": {
+        "the hint, word for word": """
+def shaped_rewards(scores, logp, ref_logp, mask, beta):
+    rewards = torch.where(mask.bool(), -beta * (logp - ref_logp), 0)
+    rows, columns = torch.arange(len(scores)), mask.sum(1) - 1
+    rewards[rows, columns] += scores
+    return rewards
+""",
+        "a mask of the last tokens": """
+def shaped_rewards(scores, logp, ref_logp, mask, beta):
+    last = (mask.cumsum(1) == mask.sum(1, keepdim=True)) & (mask == 1)
+    return -beta * (logp - ref_logp) * mask + last * scores[:, None]
+""",
+    },
+    "gae": {
+        "the definition as a matrix, in a list": """
+def gae(rewards, values, mask, discount=1.0, lam=0.95):
+    v, r = values * mask, rewards * mask
+    later = torch.cat([v[:, 1:], torch.zeros_like(v[:, :1])], dim=1)
+    k = torch.arange(v.shape[1])
+    weight = ((discount * lam) ** (k - k[:, None]).clamp(min=0)).triu().to(v)
+    advantages = (r + discount * later - v) @ weight.T * mask
+    return [advantages, (advantages + v) * mask]
+""",
+    },
+    "combined-gradient": {
+        "a gradient for each micro-batch": """
+def combined_gradient(policy_parts, ptx_parts, parameters, gamma):
+    total = [torch.zeros_like(p) for p in parameters]
+    for parts, weight in ((policy_parts, 1.0), (ptx_parts, gamma)):
+        count = sum(int(mask.sum()) for _, mask in parts)
+        for losses, mask in parts:
+            loss = weight * losses[mask].sum() / count
+            for x, g in zip(total, torch.autograd.grad(loss, parameters)):
+                x += g
+    return torch.cat([x.flatten() for x in total])
+""",
+        "backward, from nothing": """
+def combined_gradient(policy_parts, ptx_parts, parameters, gamma):
+    for p in parameters:
+        p.grad = None
+    for parts, weight in ((policy_parts, 1.0), (ptx_parts, gamma)):
+        count = sum(mask.sum() for _, mask in parts)
+        for losses, mask in parts:
+            (weight * (losses * mask).sum() / count).backward()
+    return torch.cat([p.grad.flatten() for p in parameters])
+""",
+    },
+    "paired-difference": {
+        "scipy's interval": """
+def paired_difference(of, against):
+    import numpy as np
+    from scipy import stats
+    d = np.subtract(of, against)
+    ends = stats.t.interval(0.95, len(d) - 1, loc=d.mean(), scale=stats.sem(d))
+    return [d.mean(), *ends]
+""",
+    },
+    "tilt": {
+        "the KL from log Z": """
+def tilt(scores, beta):
+    import math
+    log_z = torch.logsumexp(scores / beta, dim=1) - math.log(scores.shape[1])
+    score = (torch.softmax(scores / beta, dim=1) * scores).sum(1)
+    return [score.mean(), (score / beta - log_z).mean()]
+""",
+    },
+    "prediction": {
+        "numbers of numpy": """
+import numpy as np
+prediction = dict(beta=0.1, gamma=0.5, kl=np.float32(1), rm_score=np.int64(0), loss=1)
+""",
+    },
+    "kl-estimates": {
+        "multiplied by the mask": """
+def kl_estimates(logp, ref_logp, mask):
+    d = (logp - ref_logp) * mask
+    return {"k1": d.sum(1), "k2": d.square().sum(1) / 2, "k3": (torch.exp(-d) - 1 + d).sum(1)}
+""",
+    },
+    "effect-of-gamma": {
+        "a join, and scipy's interval": """
+def effect_of_gamma(runs, measure):
+    from scipy import stats
+    ppo = runs[runs.policy == "ppo"]
+    keys, rows = ["seed", "beta"], {}
+    none = ppo[ppo.gamma == 0].set_index(keys)[measure]
+    for gamma, part in ppo[ppo.gamma > 0].groupby("gamma"):
+        d = (part.set_index(keys)[measure] - none).groupby("seed").mean()
+        ends = stats.t.interval(0.95, len(d) - 1, loc=d.mean(), scale=stats.sem(d))
+        rows[gamma] = [d.mean(), *ends]
+    return pd.DataFrame(rows, index=["mean", "low", "high"]).T
+""",
+    },
+}
