@@ -94,6 +94,18 @@ class Results:
         own = found[(found.group == "train") & (found["scale"] == 1)]
         return 100 * own.set_index("seed").agreement
 
+    def epochs(self, column: str, recipe: str, epoch: int) -> pd.Series:
+        """A column of SFT after some epochs, by seed."""
+        found = self.table("sft/epochs")
+        own = found[(found.recipe.astype(str) == recipe) & (found.epoch == epoch)]
+        return own.set_index("seed")[column]
+
+    def ranked(self, arm: str, rate: float) -> pd.Series:
+        """Held-out loss of a reward model after one epoch, by seed."""
+        found = self.table("reward-model/overfitting")
+        own = found[(found.arm == arm) & (found.epochs == 1) & (found.rate == rate)]
+        return own[own["where"] == "held out"].set_index("seed").loss
+
     def of_ceiling(self) -> pd.DataFrame:
         """Percent of what noise allows that the reward model reaches, by group of labelers."""
         found = self.table("behaviour/reward_model")
@@ -138,7 +150,22 @@ VALUES: Mapping[str, Values] = {
     "toxicity-biased": lambda r: _gain(r.rude("biased"), PTX, BASE),
     "agreement": lambda r: r.agreement() - 72.6,
     "reward-held-out": lambda r: _gain(r.of_ceiling(), "heldout", "train"),
+    "sft-overfits": lambda r: _longer(r, "loss", "300"),
+    "sft-overfits-gently": lambda r: _longer(r, "loss", "smaller steps"),
+    "sft-preferred": lambda r: 100 * (r.epochs("wins", "300", 16) - 0.5),
+    "sft-preferred-gently": lambda r: 100 * (r.epochs("wins", "smaller steps", 16) - 0.5),
+    "shuffled-overfits": lambda r: _shuffled(r, 5e-4),
+    "shuffled-overfits-fast": lambda r: _shuffled(r, 2e-3),
 }
+
+
+def _longer(results: Results, column: str, recipe: str) -> pd.Series:
+    return results.epochs(column, recipe, 16) - results.epochs(column, recipe, 1)
+
+
+def _shuffled(results: Results, rate: float) -> pd.Series:
+    together = results.ranked("all pairs of a prompt together", rate)
+    return results.ranked("pairs shuffled, as many elements a step", rate) - together
 
 
 def _lost(results: Results, column: str) -> pd.Series:

@@ -33,9 +33,9 @@ VERDICTS = (
     "not reproduced", "reproduced", "by construction", "not tested yet",
     "not testable at this size",
 )  # fmt: skip
-SUBJECTS = ("preference", "tax", "truth", "toxicity", "labelers")
+SUBJECTS = ("preference", "tax", "truth", "toxicity", "labelers", "stages")
 WHY = ("contrary", "undecided")  # for a claim that was not reproduced; in this order on the page
-DIGITS = {"points": 1, "nats per token": 3, "utility points": 2}
+DIGITS = {"points": 1, "nats per token": 3, "nats per pair": 3, "utility points": 2}
 
 Claim = Mapping[str, Any]
 Parse = Callable[[str], list[nodes.Node]]
@@ -77,6 +77,7 @@ def number(claim: Claim) -> str:
     units = {
         "points": _("percentage points"),
         "nats per token": _("nats per token"),
+        "nats per pair": _("nats per pair"),
         "utility points": _("utility points"),
     }
     return _("{mean} [{low}, {high}] {unit}, {seeds} seeds").format(
@@ -92,6 +93,7 @@ def label(claim: Claim) -> str:
         "truth": _("Truth"),
         "toxicity": _("Toxicity"),
         "labelers": _("Labelers"),
+        "stages": _("SFT and reward model"),
     }
     why = {"contrary": _("the contrary holds here"), "undecided": _("our runs leave it open")}
     subject = subjects[claim["about"]]
