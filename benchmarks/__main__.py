@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 
 from benchmarks import (
-    bug_clinic,
     behaviour,
+    bug_clinic,
     claims,
     imitation,
     kl_penalty,
