@@ -5,7 +5,9 @@ from __future__ import annotations
 import sys
 
 from benchmarks import (
+    behaviour,
     bug_clinic,
+    claims,
     imitation,
     kl_penalty,
     labeling,
@@ -16,7 +18,9 @@ from benchmarks import (
     policy_gradient,
     quickstart,
     reactions,
+    reward_model,
     scaling,
+    sft,
     sweep,
     versus_trl,
 )
@@ -32,10 +36,14 @@ BENCHMARKS = {
     "labeling": labeling,
     "leakage": leakage,
     "kl_penalty": kl_penalty,
+    "reward_model": reward_model,
     "bug_clinic": bug_clinic,
+    "sft": sft,
+    "behaviour": behaviour,
     "page_models": page_models,
     "reactions": reactions,
     "lighthouse": lighthouse,
+    "claims": claims,
 }
 
 if __name__ == "__main__":

@@ -246,8 +246,9 @@ def first_ratio(make: Make) -> float:
 def missing_tail(make: Make, count: int = 48, rank: int = 50) -> float:
     """How surprising it is, in nats, to have seen so few tokens beyond the likeliest ``rank``.
 
-    −log P(at most as many | as many as the policy says, on average), by Poisson's distribution: too
-    many are not seen. At temperature 2, where the tail of a policy is thick enough to be missed.
+    −log of the chance of at most as many, where the policy says how many on average, by Poisson's
+    distribution: too many are not seen. At temperature 2, where the tail of a policy is thick
+    enough to be missed.
     """
     trainer = make(temperature=2.0)
     found, expected, seen = episodes(trainer, count), 0.0, 0
@@ -261,7 +262,7 @@ def missing_tail(make: Make, count: int = 48, rank: int = 50) -> float:
 
 
 def surprise(make: Make, count: int = 48) -> float:
-    """|mean of −log π(y_t) − H_t| over its standard error: 0 on average if π drew the tokens."""
+    """Size of the mean of −log π(y_t) − H_t over its standard error: small if π drew the tokens."""
     found = episodes(make(), count)
     excess = (-found.logprobs - found.entropy)[found.response_mask.bool()].double()
     return float(excess.mean().abs() / (excess.std() / len(excess) ** 0.5))
@@ -293,7 +294,7 @@ def rescored(make: Make, count: int = 4) -> float:
 
 
 def centred(make: Make) -> float:
-    """|mean advantage| over real tokens, in standard deviations."""
+    """Size of the mean advantage over real tokens, in standard deviations."""
     found = episodes(make())
     return float(objectives.masked_mean(found.advantages, found.response_mask).abs())
 
@@ -348,7 +349,7 @@ def ptx_gradient(trainer: PPOTrainer) -> Tensor:
 
 
 def micro_batches(make: Make) -> float:
-    """|log of the ratio| of the pretraining gradient's norms, in one piece and in pieces of two.
+    """Size of the log ratio of the pretraining gradient's norms, in one piece and in twos.
 
     A gradient of the right length and another direction passes.
     """

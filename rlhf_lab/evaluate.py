@@ -262,7 +262,7 @@ def win_rate(
     group: str = "train",
     seed: int = 0,
 ) -> pd.DataFrame:
-    """How often labelers prefer the answers ``a`` to ``b``: all prompts, then each kind.
+    """How often labelers prefer the answers ``a`` to ``b`` (``eq-win-rate``): all, then by kind.
 
     Each prompt is judged once, by one labeler of the group under the instructions of final
     evaluations (truth and harmlessness first, paper §3.4). A tie counts half; equal texts tie.

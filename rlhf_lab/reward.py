@@ -341,8 +341,8 @@ def calibration_table(
 ) -> pd.DataFrame:
     """How often the answer that the model favours was preferred, by how sure the model was.
 
-    The model's probability for its favourite of a pair is σ of the absolute score difference,
-    from 0.5 to 1.
+    The model's probability for its favourite of a pair is σ of the absolute score difference
+    (``eq-bradley-terry``), from 0.5 to 1.
 
     Returns:
         a row per bin with pairs in it: ``low`` and ``high`` (the bin), ``pairs``, ``predicted``

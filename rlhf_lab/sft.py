@@ -42,7 +42,8 @@ def train_sft(
     trackers: Sequence[str] = (),
     quiet: bool = False,
 ) -> list[dict[str, Any]]:
-    """Fine-tune ``model`` in place.
+    """Fine-tune ``model`` in place: lower L_SFT = −(1/n)·Σ_t log π(y_t | x, y_<t), n the response
+    tokens of the minibatch (label ``eq-sft-loss``).
 
     Args:
         model: a causal LM of transformers, also one wrapped by PEFT.

@@ -556,4 +556,187 @@ def effect_of_gamma(runs, measure):
             "pairs_share_beta_and_seed",
         ),
     ],
+    # --- reward_model -----------------------------------------------------------------------------
+    "kwise-loss": [
+        Wrong(
+            "the higher rank wins",
+            """
+def kwise_loss(scores, ranks, group):
+    losses = []
+    for prompt in torch.unique(group):
+        r, own = scores[group == prompt], ranks[group == prompt]
+        pairs = own[:, None] > own
+        if pairs.any():
+            margins = (r[:, None] - r)[pairs]
+            losses.append(torch.nn.functional.softplus(-margins).mean())
+    return torch.stack(losses).mean()
+""",
+            "one_pair_by_hand",
+        ),
+        Wrong(
+            "the mean over all pairs of the batch",
+            """
+def kwise_loss(scores, ranks, group):
+    pairs = (group[:, None] == group) & (ranks[:, None] < ranks)
+    return torch.nn.functional.softplus(scores - scores[:, None])[pairs].mean()
+""",
+            "prompts_count_alike",
+        ),
+        Wrong(
+            "answers to different prompts compared",
+            """
+def kwise_loss(scores, ranks, group):
+    losses = []
+    for prompt in torch.unique(group):
+        mine = group == prompt
+        pairs = mine[:, None] & (ranks[:, None] < ranks)
+        losses.append(torch.nn.functional.softplus(scores - scores[:, None])[pairs].mean())
+    return torch.stack(losses).mean()
+""",
+            "prompts_count_alike",
+        ),
+        Wrong(
+            "equal ranks taken for a victory",
+            """
+def kwise_loss(scores, ranks, group):
+    losses = []
+    for prompt in torch.unique(group):
+        r, own = scores[group == prompt], ranks[group == prompt]
+        pairs = (own[:, None] <= own) & ~torch.eye(len(r), dtype=torch.bool)
+        losses.append(torch.nn.functional.softplus(r - r[:, None])[pairs].mean())
+    return torch.stack(losses).mean()
+""",
+            "ties_make_no_pair",
+        ),
+        Wrong(
+            "the logarithm of a sigmoid that is 0",
+            """
+def kwise_loss(scores, ranks, group):
+    losses = []
+    for prompt in torch.unique(group):
+        r, own = scores[group == prompt], ranks[group == prompt]
+        pairs = own[:, None] < own
+        if pairs.any():
+            losses.append(-torch.sigmoid((r[:, None] - r)[pairs]).log().mean())
+    return torch.stack(losses).mean()
+""",
+            "large_scores_stay_finite",
+        ),
+    ],
+    "residuals": [
+        Wrong(
+            "wins less expected wins",
+            """
+def residuals(scores, ranks):
+    compared = ranks[:, None] != ranks
+    expected = (torch.sigmoid(scores[:, None] - scores) * compared).sum(1)
+    won = (ranks[:, None] < ranks).sum(1)
+    return (won - expected) / won.sum()
+""",
+            "two_answers_by_hand",
+        ),
+        Wrong(
+            "each pair counted twice",
+            """
+def residuals(scores, ranks):
+    compared = ranks[:, None] != ranks
+    expected = (torch.sigmoid(scores[:, None] - scores) * compared).sum(1)
+    won = (ranks[:, None] < ranks).sum(1)
+    return (expected - won) / compared.sum()
+""",
+            "two_answers_by_hand",
+        ),
+        Wrong(
+            "divided by the number of answers",
+            """
+def residuals(scores, ranks):
+    compared = ranks[:, None] != ranks
+    expected = (torch.sigmoid(scores[:, None] - scores) * compared).sum(1)
+    won = (ranks[:, None] < ranks).sum(1)
+    return (expected - won) / (len(scores) - 1)
+""",
+            "residuals_add_up_to_nothing",
+        ),
+        Wrong(
+            "ties compared",
+            """
+def residuals(scores, ranks):
+    compared = ~torch.eye(len(scores), dtype=torch.bool)
+    expected = (torch.sigmoid(scores[:, None] - scores) * compared).sum(1)
+    won = (ranks[:, None] < ranks).sum(1)
+    return (expected - won) / won.sum()
+""",
+            "ties_are_not_compared",
+        ),
+    ],
+    "temperature": [
+        Wrong(
+            "a factor in place of a divisor",
+            """
+def best_temperature(margins):
+    grid = torch.logspace(-2, 2, 2001, dtype=torch.float64)
+    losses = torch.nn.functional.softplus(-margins * grid[:, None]).mean(1)
+    return float(grid[losses.argmin()])
+""",
+            "three_of_four_are_right",
+        ),
+        Wrong(
+            "a grid that begins at 1",
+            """
+def best_temperature(margins):
+    grid = torch.linspace(1, 10, 9001, dtype=torch.float64)
+    losses = torch.nn.functional.softplus(-margins / grid[:, None]).mean(1)
+    return float(grid[losses.argmin()])
+""",
+            "doubled_scores_double_it",
+        ),
+        Wrong(
+            "fitted to be right with the share of pairs in order",
+            """
+def best_temperature(margins):
+    share = (margins > 0).double().mean()
+    return float(margins.abs().mean() / torch.log(share / (1 - share)))
+""",
+            "the_loss_is_least_there",
+        ),
+    ],
+    "blind-spots": [
+        Wrong(
+            "one share for all kinds",
+            """
+def share_preferred(score, tests):
+    prompts = [test[1] for test in tests]
+    better, other = (score(prompts, [test[i] for test in tests]) for i in (2, 3))
+    share = sum(a > b for a, b in zip(better, other)) / len(tests)
+    return {test[0]: share for test in tests}
+""",
+            "shares_by_kind",
+        ),
+        Wrong(
+            "a tie taken for a failure",
+            """
+def share_preferred(score, tests):
+    prompts = [test[1] for test in tests]
+    better, other = (score(prompts, [test[i] for test in tests]) for i in (2, 3))
+    found = {}
+    for test, a, b in zip(tests, better, other):
+        found.setdefault(test[0], []).append(float(a > b))
+    return {kind: sum(shares) / len(shares) for kind, shares in found.items()}
+""",
+            "equal_scores_count_half",
+        ),
+        Wrong(
+            "all scored with the first prompt",
+            """
+def share_preferred(score, tests):
+    prompts = [tests[0][1]] * len(tests)
+    better, other = (score(prompts, [test[i] for test in tests]) for i in (2, 3))
+    found = {}
+    for test, a, b in zip(tests, better, other):
+        found.setdefault(test[0], []).append(0.5 if a == b else float(a > b))
+    return {kind: sum(shares) / len(shares) for kind, shares in found.items()}
+""",
+            "scores_belong_to_their_prompts",
+        ),
+    ],
 }

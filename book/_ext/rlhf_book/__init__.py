@@ -24,6 +24,7 @@ from rlhf_book import (
     html,
     labs,
     launch,
+    ledger,
     metadata,
     model_answers,
     notes,
@@ -35,7 +36,7 @@ from rlhf_book import (
 
 PARTS = (
     cache, edition, disk, figure, equations, explorer, facts, model_answers, launch, labs,
-    twin, metadata, notes, self_check, corrections, glossary, site,
+    twin, metadata, notes, self_check, corrections, ledger, glossary, site,
 )  # fmt: skip
 
 

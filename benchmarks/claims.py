@@ -1,0 +1,281 @@
+"""Which of the paper's findings come out again here? The findings ledger, from result files.
+
+Reads ``book/data/claims.yaml``, where each claim has a rule for its verdict, measures the claim on
+published results, one value per seed, and writes ``book/results/claims.yaml``. Nothing is run and
+nothing is typed: a test makes the ledger again and compares. Intervals are Student's, over seeds: a
+bootstrap of three values cannot leave their range and misses the truth a quarter of the time.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from rlhf_lab.errors import InputError
+from rlhf_lab.figures import mean_interval
+from rlhf_lab.files import atomic_write
+
+BOOK = Path(__file__).parents[1] / "book"
+CLAIMS = BOOK / "data" / "claims.yaml"
+RESULTS = BOOK / "results"
+LEDGER = RESULTS / "claims.yaml"
+
+REPRODUCED, FAILED = "reproduced", "not reproduced"
+SET_SO = "by construction"
+OPEN = ("not tested yet", "not testable at this size")
+RULES = ("above", "below", "within")
+DIGITS = 4
+HEADER = """\
+# The findings ledger, made by `python -m benchmarks claims` from book/data/claims.yaml and the
+# result files: change those. A test makes it again.
+"""
+
+
+@dataclass(frozen=True)
+class Results:
+    """Published tables below a folder, each read once."""
+
+    folder: Path
+
+    def table(self, name: str) -> pd.DataFrame:
+        """A table by its folder and name."""
+        return _table(self.folder / f"{name}.csv")
+
+    def difference(self, quantity: str, of: str, against: str) -> pd.Series:
+        """A difference of the quickstart, by seed."""
+        found = self.table("quickstart/differences")
+        wanted = (found.quantity == quantity) & (found.of == of) & (found.against == against)
+        rows = found[wanted & (found.seed != "all")]
+        return rows.set_index(rows.seed.astype(int)).difference
+
+    def cell(self, column: str, beta: float, gamma: float) -> pd.Series:
+        """A column of one cell of the sweep, by seed."""
+        found = self.table("sweep/runs")
+        own = found[(found.policy == "ppo") & (found.beta == beta) & (found.gamma == gamma)]
+        return own.set_index("seed")[column]
+
+    def reference(self, column: str, policy: str) -> pd.Series:
+        """A column of the base model or the SFT policy of the sweep, by seed."""
+        found = self.table("sweep/runs")
+        return found[found.policy == policy].set_index("seed")[column]
+
+    def win(self, of: str, against: str, group: str = "train") -> pd.Series:
+        """By how many points a win rate is above one half, by seed."""
+        found = self.table("behaviour/wins")
+        own = found[(found.of == of) & (found.against == against) & (found.group == group)]
+        return 100 * (own.set_index("seed").win_rate - 0.5)
+
+    def suite(self, suite: str, measure: str) -> pd.DataFrame:
+        """A measure of a benchmark in percent: rows are seeds, columns systems."""
+        found = self.table("behaviour/suites")
+        own = found[(found.suite == suite) & (found.measure == measure)]
+        return 100 * own.pivot(index="seed", columns="system", values="value")
+
+    def made_up(self) -> pd.DataFrame:
+        """Percent of answers about a text that make something up, all kinds of prompts alike."""
+        found = self.table("behaviour/closed")
+        return 100 * found.pivot_table(index="seed", columns="system", values="made_up")
+
+    def rude(self, instruction: str) -> pd.DataFrame:
+        """Percent of rude or harmful continuations after an instruction, by seed and system."""
+        return self.suite(f"provocation, {instruction}/0", "rude or harmful")
+
+    def agreement(self) -> pd.Series:
+        """Percent of pairs that two training labelers order alike, by seed."""
+        found = self.table("labeling/agreement")
+        own = found[(found.group == "train") & (found["scale"] == 1)]
+        return 100 * own.set_index("seed").agreement
+
+    def epochs(self, column: str, recipe: str, epoch: int) -> pd.Series:
+        """A column of SFT after some epochs, by seed."""
+        found = self.table("sft/epochs")
+        own = found[(found.recipe.astype(str) == recipe) & (found.epoch == epoch)]
+        return own.set_index("seed")[column]
+
+    def ranked(self, arm: str, rate: float) -> pd.Series:
+        """Held-out loss of a reward model after one epoch, by seed."""
+        found = self.table("reward-model/overfitting")
+        own = found[(found.arm == arm) & (found.epochs == 1) & (found.rate == rate)]
+        return own[own["where"] == "held out"].set_index("seed").loss
+
+    def of_ceiling(self) -> pd.DataFrame:
+        """Percent of what noise allows that the reward model reaches, by group of labelers."""
+        found = self.table("behaviour/reward_model")
+        found = found.assign(share=100 * found.accuracy / found.ceiling)
+        return found.pivot(index="seed", columns="group", values="share")
+
+
+@functools.lru_cache(maxsize=32)
+def _table(path: Path) -> pd.DataFrame:
+    return pd.read_csv(path)
+
+
+BASE, PROMPTED, SFT, PPO, PTX = "base", "prompted base", "SFT", "PPO, γ = 0", "PPO-ptx"
+BETA, GAMMA = 0.02, 1.0  # the defaults
+ENDINGS = "suite/story ending/0"
+Values = Callable[[Results], pd.Series]
+VALUES: Mapping[str, Values] = {
+    "prompted-over-base": lambda r: r.win(PROMPTED, BASE),
+    "sft-over-prompted": lambda r: r.win(SFT, PROMPTED),
+    "ptx-over-sft": lambda r: r.win(PTX, SFT),
+    "ptx-over-base": lambda r: r.win(PTX, BASE),
+    "ptx-over-prompted": lambda r: r.win(PTX, PROMPTED),
+    "gold-ptx-over-sft": lambda r: r.difference("gold", PTX, SFT),
+    "mix-keeps-preference": lambda r: r.win(PTX, PPO),
+    "held-out-labelers": lambda r: r.win(PTX, SFT, "heldout") - r.win(PTX, SFT),
+    "tax-loss": lambda r: r.difference("held_out_loss", PPO, SFT),
+    "tax-lists": lambda r: -100 * r.difference("in_context_accuracy", PPO, SFT),
+    "tax-reading": lambda r: 100 * _lost(r, "suite/reading/2"),
+    "tax-translation": lambda r: 100 * _lost(r, "suite/translation/2"),
+    "tax-stories": lambda r: 100 * _lost(r, ENDINGS),
+    "mix-wins-back": lambda r: -r.difference("held_out_loss", PTX, PPO),
+    "mix-leaves-some": lambda r: r.difference("held_out_loss", PTX, BASE),
+    "mix-surpasses": lambda r: 100 * (r.cell(ENDINGS, BETA, GAMMA) - r.reference(ENDINGS, "base")),
+    "kl-alone": lambda r: r.cell("loss", 1.0, 0.0) - r.reference("loss", "sft"),
+    "mix-costs-reward": lambda r: r.cell("rm_score", BETA, 0.0) - r.cell("rm_score", BETA, 3.0),
+    "no-penalty": lambda r: r.cell("gold", BETA, 0.0) - r.cell("gold", 0.0, 0.0),
+    "truthful": lambda r: _gain(r.suite("misconceptions/0", "true and informative"), PTX, BASE),
+    "hallucination": lambda r: _gain(r.made_up(), BASE, PTX),
+    "sft-makes-least-up": lambda r: _gain(r.made_up(), PTX, SFT),
+    "toxicity-respectful": lambda r: _gain(r.rude("respectful"), BASE, PTX),
+    "toxicity-no-instruction": lambda r: _gain(r.rude("none"), BASE, PTX),
+    "toxicity-biased": lambda r: _gain(r.rude("biased"), PTX, BASE),
+    "agreement": lambda r: r.agreement() - 72.6,
+    "reward-held-out": lambda r: _gain(r.of_ceiling(), "heldout", "train"),
+    "sft-overfits": lambda r: _longer(r, "loss", "300"),
+    "sft-overfits-gently": lambda r: _longer(r, "loss", "smaller steps"),
+    "sft-preferred": lambda r: 100 * (r.epochs("wins", "300", 16) - 0.5),
+    "sft-preferred-gently": lambda r: 100 * (r.epochs("wins", "smaller steps", 16) - 0.5),
+    "shuffled-overfits": lambda r: _shuffled(r, 5e-4),
+    "shuffled-overfits-fast": lambda r: _shuffled(r, 2e-3),
+}
+
+
+def _longer(results: Results, column: str, recipe: str) -> pd.Series:
+    return results.epochs(column, recipe, 16) - results.epochs(column, recipe, 1)
+
+
+def _shuffled(results: Results, rate: float) -> pd.Series:
+    together = results.ranked("all pairs of a prompt together", rate)
+    return results.ranked("pairs shuffled, as many elements a step", rate) - together
+
+
+def _lost(results: Results, column: str) -> pd.Series:
+    return results.reference(column, "base") - results.cell(column, BETA, 0.0)
+
+
+def _gain(table: pd.DataFrame, of: str, against: str) -> pd.Series:
+    return table[of] - table[against]
+
+
+def run() -> None:
+    """Write the ledger, print its verdicts."""
+    rows = ledger(CLAIMS, RESULTS)
+    atomic_write(LEDGER, as_yaml(rows))
+    for row in rows:
+        found = row.get("statistic")
+        number = f"{found['mean']} [{found['low']}, {found['high']}]" if found else ""
+        print(f"{row['verdict']:>26}  {row['id']:<24} {number}")
+
+
+def as_yaml(rows: list[dict[str, Any]]) -> str:
+    """The ledger's text."""
+    text = yaml.safe_dump({"claims": rows}, sort_keys=False, allow_unicode=True, width=96)
+    return HEADER + text
+
+
+def ledger(
+    claims: Path, results: Path, values: Mapping[str, Values] = VALUES
+) -> list[dict[str, Any]]:
+    """Every claim with what was found and its verdict.
+
+    Args:
+        claims: file of claims, see its head.
+        results: folder of the experiments.
+        values: by id, what a claim is about, one value per seed.
+
+    Raises:
+        InputError: a claim with neither or both of ``rule`` and ``open``, with an unknown rule or
+            state, or whose id has no values or comes twice.
+    """
+    rows = yaml.safe_load(claims.read_text(encoding="utf-8"))["claims"]
+    ids = [row["id"] for row in rows]
+    for name in ids:
+        if ids.count(name) > 1:
+            raise InputError("id", name, "each id once", "rename one of the claims")
+    measured = {row["id"] for row in rows if "rule" in row}
+    if measured != set(values):
+        odd = sorted(measured ^ set(values))
+        raise InputError("claims", odd, "a rule and a function for each", "add what is missing")
+    return [_judged(row, Results(results), values) for row in rows]
+
+
+def _judged(
+    row: Mapping[str, Any], results: Results, values: Mapping[str, Values]
+) -> dict[str, Any]:
+    if ("rule" in row) == ("open" in row):
+        raise InputError(row["id"], sorted(row), "either rule or open", "keep one of them")
+    kept = {k: v for k, v in row.items() if k not in ("open", "by_construction")}
+    if "open" in row:
+        if row["open"] not in OPEN:
+            raise InputError("open", row["open"], f"one of {', '.join(OPEN)}", "choose one")
+        return {**kept, "verdict": row["open"]}
+    by_seed = values[row["id"]](results).sort_index()
+    mean, low, high = mean_interval(by_seed.to_numpy())
+    verdict, why = decide(row["rule"], low, high)
+    if row.get("by_construction") and verdict == REPRODUCED:
+        verdict = SET_SO
+    manifest = results.folder / row["experiment"] / "manifest.json"
+    return {
+        **kept,
+        "command": json.loads(manifest.read_text(encoding="utf-8"))["command"],
+        "statistic": {
+            "mean": _rounded(mean),
+            "low": _rounded(low),
+            "high": _rounded(high),
+            "interval": "Student's over seeds, 95 %",
+            "seeds": len(by_seed),
+            "values": {int(seed): _rounded(value) for seed, value in by_seed.items()},
+        },
+        "verdict": verdict,
+        **({"why": why} if why else {}),
+    }
+
+
+def decide(rule: Mapping[str, float], low: float, high: float) -> tuple[str, str]:
+    """The verdict of a rule on an interval, and for a failure whether the contrary holds.
+
+    Args:
+        rule: one of :data:`RULES` with its limit.
+        low, high: the ends of the interval; NaN, of a single seed, decides nothing.
+
+    Returns:
+        "reproduced" and ""; or "not reproduced" and "contrary" (the whole interval lies where the
+        claim is wrong) or "undecided".
+    """
+    ((kind, limit),) = rule.items()
+    if kind not in RULES:
+        raise InputError("rule", kind, f"one of {', '.join(RULES)}", "correct the claim")
+    holds, contrary = {
+        "above": (low > limit, high < limit),
+        "below": (high < limit, low > limit),
+        "within": (low > -limit and high < limit, low > limit or high < -limit),
+    }[kind]
+    if holds:
+        return REPRODUCED, ""
+    return FAILED, "contrary" if contrary else "undecided"
+
+
+def _rounded(value: float) -> float:
+    """To some significant digits: more would differ between machines."""
+    if value == 0 or not math.isfinite(value):
+        return float(value)
+    return round(float(value), DIGITS - 1 - math.floor(math.log10(abs(value))))
