@@ -128,7 +128,6 @@ VALUES: Mapping[str, Values] = {
     "ptx-over-sft": lambda r: r.win(PTX, SFT),
     "ptx-over-base": lambda r: r.win(PTX, BASE),
     "ptx-over-prompted": lambda r: r.win(PTX, PROMPTED),
-    "gold-ptx-over-sft": lambda r: r.difference("gold", PTX, SFT),
     "mix-keeps-preference": lambda r: r.win(PTX, PPO),
     "held-out-labelers": lambda r: r.win(PTX, SFT, "heldout") - r.win(PTX, SFT),
     "tax-loss": lambda r: r.difference("held_out_loss", PPO, SFT),
