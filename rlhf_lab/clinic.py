@@ -1,4 +1,4 @@
-"""Nine bugs that PPO-ptx survives, each in place of one function of the loop, and what shows them.
+"""Nine bugs that no curve of PPO-ptx names, each in place of one function, and what shows them.
 
 A bug is a context manager: a trainer that is made and run inside has it, whatever comes later has
 not. An examination takes a function that makes trainers, and gives one number, which a sound loop

@@ -21,11 +21,10 @@ from typing import Any, ClassVar
 import yaml
 from docutils import nodes
 from docutils.parsers.rst import directives
-from docutils.statemachine import StringList
 from sphinx.application import Sphinx
 from sphinx.locale import get_translation
-from sphinx.util.docutils import SphinxDirective
 
+from rlhf_book.pieces import TextDirective
 from rlhf_lab.errors import InputError
 
 _ = get_translation("rlhf_book")
@@ -137,7 +136,7 @@ def table(claims: list[Claim], parse: Parse) -> nodes.table:
     return nodes.table("", group, classes=classes)
 
 
-class CorrectionsDirective(SphinxDirective):
+class CorrectionsDirective(TextDirective):
     """One argument, the file, from the page's folder; ``:part:`` is a part of the book."""
 
     required_arguments = 1
@@ -156,15 +155,6 @@ class CorrectionsDirective(SphinxDirective):
         except InputError as error:
             raise self.error(str(error)) from error
         return [table(claims, self.parse)]
-
-    def parse(self, text: str) -> list[nodes.Node]:
-        """Nodes of a piece of MyST, placed at the directive for translators and warnings."""
-        content = nodes.Element()
-        source, line = self.get_source_info()
-        self.state.nested_parse(StringList([text], source), self.content_offset, content)
-        for node in content.findall(nodes.TextElement):
-            node.source, node.line = source, line
-        return content.children
 
 
 def register(app: Sphinx) -> None:

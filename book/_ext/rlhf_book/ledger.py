@@ -20,11 +20,10 @@ from typing import Any, ClassVar
 import yaml
 from docutils import nodes
 from docutils.parsers.rst import directives
-from docutils.statemachine import StringList
 from sphinx.application import Sphinx
 from sphinx.locale import get_translation
-from sphinx.util.docutils import SphinxDirective
 
+from rlhf_book.pieces import TextDirective
 from rlhf_lab.errors import InputError
 
 _ = get_translation("rlhf_book")
@@ -152,7 +151,7 @@ def _small(found: list[nodes.Node]) -> list[nodes.Node]:
     return found
 
 
-class LedgerDirective(SphinxDirective):
+class LedgerDirective(TextDirective):
     """One argument, the file, from the page's folder; ``:verdict:`` of the rows."""
 
     required_arguments = 1
@@ -173,15 +172,6 @@ class LedgerDirective(SphinxDirective):
         if not claims:
             return [nodes.paragraph("", _("No claim has this verdict."))]
         return [table(claims, str(Path(self.arguments[0]).parent), self.parse)]
-
-    def parse(self, text: str) -> list[nodes.Node]:
-        """Nodes of a piece of MyST, placed at the directive for translators and warnings."""
-        content = nodes.Element()
-        source, line = self.get_source_info()
-        self.state.nested_parse(StringList([text], source), self.content_offset, content)
-        for node in content.findall(nodes.TextElement):
-            node.source, node.line = source, line
-        return content.children
 
 
 def register(app: Sphinx) -> None:
