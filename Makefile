@@ -9,7 +9,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 # nbgrader brings all of JupyterLab along: it has an environment of its own.
 NBGRADER := .venv-instructor/bin/nbgrader
-EXTRAS := book,labs,peft,real,test
+EXTRAS := book,labs,paradigms,peft,real,test
 
 .DEFAULT_GOAL := help
 .PHONY: help book student pdf latex labs instructor test lint bench serve clean
