@@ -97,4 +97,120 @@ def effect_of_gamma(runs, measure):
     return pd.DataFrame(rows, index=["mean", "low", "high"]).T
 """,
     },
+    "batch": {
+        "torch's own filling, and whole numbers": """
+def batch(rows, pad):
+    from torch.nn.utils.rnn import pad_sequence
+    ids = [torch.tensor(row.ids) for row in rows]
+    marks = [torch.tensor([0] * start + [1] * (len(i) - start)) for i, start in rows]
+    fill = dict(batch_first=True)
+    return [pad_sequence(ids, padding_value=pad, **fill), pad_sequence(marks, **fill)]
+""",
+    },
+    "sft-loss": {
+        "labels that are ignored": """
+def sft_loss(logits, tokens, counts):
+    labels = torch.where(counts, tokens, -100)[:, 1:]
+    return torch.nn.functional.cross_entropy(logits[:, :-1].transpose(1, 2), labels)
+""",
+        "in single precision, row by row": """
+def sft_loss(logits, tokens, counts):
+    total, n = 0, 0
+    for z, y, m in zip(logits.float(), tokens, counts):
+        for t in range(1, len(y)):
+            if m[t]:
+                total, n = total + torch.logsumexp(z[t - 1], 0) - z[t - 1, y[t]], n + 1
+    return total / n
+""",
+    },
+    "pack": {
+        "blocks": """
+def pack(rows):
+    ids = [torch.tensor(row.ids) for row in rows]
+    sees = torch.block_diag(*(torch.ones(len(i), len(i)).tril() for i in ids))
+    counts = [torch.arange(len(i)) >= max(row.start, 1) for i, row in zip(ids, rows)]
+    positions = torch.cat([torch.arange(len(i)) for i in ids])
+    return [torch.cat(ids), positions, torch.cat(counts), sees == 1]
+""",
+    },
+    "autopsy": {
+        "tensors, from logarithms": """
+def autopsy(logits, tokens):
+    logp = torch.log_softmax(logits.float(), -1)
+    came = logp[torch.arange(len(tokens)), tokens]
+    rare = came < torch.log(torch.tensor(0.01))
+    return dict(
+        perplexity=torch.exp(-came.mean()), accuracy=(came == logp.amax(-1)).float().mean(),
+        confidence=logp.amax(-1).exp().mean(), surprises=-came[rare].sum() / len(came),
+    )
+""",
+    },
+    "choices": {
+        "sorted, and numbers with a point": """
+def choices(looks):
+    a = looks.sort_values("loss").groupby("seed").first()
+    b = looks.sort_values("valid_score").groupby("seed").last()
+    return pd.DataFrame(
+        {"gain": b.gold - a.gold, "by_score": b.epoch * 1.0, "by_loss": a.epoch * 1.0}
+    )
+""",
+    },
+    "experiment": {
+        "numbers of numpy": """
+import numpy as np
+experiment = dict(usual, learning_rate=1e-4, least_loss_at=np.int64(1))
+""",
+    },
+    "company": {
+        "numpy, and a number that it made": """
+def company(score, items):
+    import numpy as np
+    return np.max(np.abs(np.array(score(items)) - [score([i])[0] for i in items]))
+""",
+        "lists, in a tensor": """
+def company(score, items):
+    together = score(list(items))
+    changes = [abs(together[i] - score(items[i : i + 1])[0]) for i in range(len(items))]
+    return torch.tensor(changes).max()
+""",
+    },
+    "cut": {
+        "single precision, and every cut in two": """
+def cut(accumulate):
+    tokens = torch.randn(9, 3)
+    whole, worst = accumulate([tokens]), 0.0
+    for n in range(1, 9):
+        move = (accumulate([tokens[:n], tokens[n:]]) - whole).norm() / whole.norm()
+        worst = max(worst, float(move))
+    return worst
+""",
+    },
+    "bias": {
+        "single precision, by torch's distributions": """
+def bias(estimate):
+    from torch.distributions import Categorical, kl_divergence
+    p, q = Categorical(torch.tensor([0.5, 0.5])), Categorical(torch.tensor([0.95, 0.05]))
+    words = torch.arange(2)
+    logp, ref = p.log_prob(words), q.log_prob(words)
+    return abs((logp.exp() * estimate(logp, ref)).sum() - kl_divergence(p, q))
+""",
+        "a table of answers of two tokens": """
+def bias(estimate):
+    p, q = torch.tensor([0.6, 0.3, 0.1]).double(), torch.tensor([0.2, 0.5, 0.3]).double()
+    a, b = torch.meshgrid(torch.arange(3), torch.arange(3), indexing="ij")
+    y = torch.stack([a.flatten(), b.flatten()], 1)
+    weight = p[y].prod(1)
+    found = (weight * estimate(p[y].log(), q[y].log()).sum(1)).sum()
+    return (found - 2 * (p * (p / q).log()).sum()).abs().item()
+""",
+    },
+    "policy-loss": {
+        "the log-ratio masked": """
+def policy_loss(logp, old_logp, advantages, mask, clip=0.2):
+    d = (logp - old_logp.detach()).masked_fill(mask == 0, 0)
+    a = advantages.detach().masked_fill(mask == 0, 0)
+    losses = torch.max(-a * d.exp(), -a * torch.clamp(d.exp(), 1 - clip, 1 + clip))
+    return losses.sum() / mask.sum()
+""",
+    },
 }

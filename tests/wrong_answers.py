@@ -739,4 +739,656 @@ def share_preferred(score, tests):
             "scores_belong_to_their_prompts",
         ),
     ],
+    # --- sft --------------------------------------------------------------------------------------
+    "batch": [
+        Wrong(
+            "the prompt counts",
+            """
+def batch(rows, pad):
+    width = max(len(row.ids) for row in rows)
+    tokens = torch.tensor([row.ids + [pad] * (width - len(row.ids)) for row in rows])
+    return tokens, tokens != pad
+""",
+            "prompts_are_left_out",
+        ),
+        Wrong(
+            "one token late",
+            """
+def batch(rows, pad):
+    width = max(len(row.ids) for row in rows)
+    tokens = torch.tensor([row.ids + [pad] * (width - len(row.ids)) for row in rows])
+    start = torch.tensor([row.start for row in rows])[:, None]
+    return tokens, (torch.arange(width) > start) & (tokens != pad)
+""",
+            "prompts_are_left_out",
+        ),
+        Wrong(
+            "filled in front",
+            """
+def batch(rows, pad):
+    width = max(len(row.ids) for row in rows)
+    fill = [width - len(row.ids) for row in rows]
+    tokens = torch.tensor([[pad] * n + row.ids for n, row in zip(fill, rows)])
+    start = torch.tensor([n + row.start for n, row in zip(fill, rows)])[:, None]
+    return tokens, torch.arange(width) >= start
+""",
+            "short_rows_are_filled",
+        ),
+        Wrong(
+            "filling counts",
+            """
+def batch(rows, pad):
+    width = max(len(row.ids) for row in rows)
+    tokens = torch.tensor([row.ids + [pad] * (width - len(row.ids)) for row in rows])
+    start = torch.tensor([row.start for row in rows])[:, None]
+    return tokens, torch.arange(width) >= start
+""",
+            "short_rows_are_filled",
+        ),
+        Wrong(
+            "filling known by its id",
+            """
+def batch(rows, pad):
+    width = max(len(row.ids) for row in rows)
+    tokens = torch.tensor([row.ids + [pad] * (width - len(row.ids)) for row in rows])
+    start = torch.tensor([row.start for row in rows])[:, None]
+    return tokens, (torch.arange(width) >= start) & (tokens != pad)
+""",
+            "the_end_counts_whatever_pads_look_like",
+        ),
+        Wrong(
+            "the rows themselves filled",
+            """
+def batch(rows, pad):
+    lengths = torch.tensor([len(row.ids) for row in rows])[:, None]
+    for row in rows:
+        row.ids.extend([pad] * (int(lengths.max()) - len(row.ids)))
+    start, place = torch.tensor([row.start for row in rows])[:, None], torch.arange(lengths.max())
+    return torch.tensor([row.ids for row in rows]), (place >= start) & (place < lengths)
+""",
+            "short_rows_are_filled",
+        ),
+    ],
+    "sft-loss": [
+        Wrong(
+            "each token predicts itself",
+            """
+def sft_loss(logits, tokens, counts):
+    return torch.nn.functional.cross_entropy(logits[counts], tokens[counts])
+""",
+            "each_token_is_predicted_by_the_one_before",
+        ),
+        Wrong(
+            "the mask one place off",
+            """
+def sft_loss(logits, tokens, counts):
+    counts = counts[:, :-1]
+    return torch.nn.functional.cross_entropy(logits[:, :-1][counts], tokens[:, 1:][counts])
+""",
+            "each_token_is_predicted_by_the_one_before",
+        ),
+        Wrong(
+            "the mean of the answers' means",
+            """
+def sft_loss(logits, tokens, counts):
+    losses = []
+    for z, y, m in zip(logits[:, :-1], tokens[:, 1:], counts[:, 1:]):
+        losses.append(torch.nn.functional.cross_entropy(z[m], y[m]))
+    return torch.stack(losses).mean()
+""",
+            "tokens_count_alike",
+        ),
+        Wrong(
+            "the mean over the rectangle",
+            """
+def sft_loss(logits, tokens, counts):
+    logp = logits[:, :-1].log_softmax(-1).gather(2, tokens[:, 1:, None])[..., 0]
+    return -torch.where(counts[:, 1:], logp, 0).mean()
+""",
+            "tokens_count_alike",
+        ),
+        Wrong(
+            "multiplied by the mask",
+            """
+def sft_loss(logits, tokens, counts):
+    logp = logits[:, :-1].log_softmax(-1).gather(2, tokens[:, 1:, None])[..., 0]
+    return -(logp * counts[:, 1:]).sum() / counts[:, 1:].sum()
+""",
+            "what_does_not_count_may_be_anything",
+        ),
+        Wrong(
+            "the first token in the number",
+            """
+def sft_loss(logits, tokens, counts):
+    logp = logits[:, :-1].log_softmax(-1).gather(2, tokens[:, 1:, None])[..., 0]
+    return -torch.where(counts[:, 1:], logp, 0).sum() / counts.sum()
+""",
+            "what_does_not_count_may_be_anything",
+        ),
+        Wrong(
+            "a number that has forgotten its logits",
+            """
+def sft_loss(logits, tokens, counts):
+    m = counts[:, 1:]
+    return torch.nn.functional.cross_entropy(logits[:, :-1][m], tokens[:, 1:][m]).item()
+""",
+            "its_gradient_is_expectation_less_event",
+        ),
+    ],
+    "pack": [
+        Wrong(
+            "prompts count",
+            """
+def pack(rows):
+    number = torch.tensor([i for i, row in enumerate(rows) for _ in row.ids])
+    tokens = torch.tensor([i for row in rows for i in row.ids])
+    positions = torch.cat([torch.arange(len(row.ids)) for row in rows])
+    return tokens, positions, positions > 0, (number[:, None] == number).tril()
+""",
+            "texts_stand_one_behind_the_other",
+        ),
+        Wrong(
+            "positions go on",
+            """
+def pack(rows):
+    number = torch.tensor([i for i, row in enumerate(rows) for _ in row.ids])
+    tokens = torch.tensor([i for row in rows for i in row.ids])
+    own = torch.cat([torch.arange(len(row.ids)) for row in rows])
+    counts = own >= torch.tensor([max(row.start, 1) for row in rows])[number]
+    return tokens, torch.arange(len(tokens)), counts, (number[:, None] == number).tril()
+""",
+            "positions_begin_anew",
+        ),
+        Wrong(
+            "everything before is seen",
+            """
+def pack(rows):
+    number = torch.tensor([i for i, row in enumerate(rows) for _ in row.ids])
+    tokens = torch.tensor([i for row in rows for i in row.ids])
+    positions = torch.cat([torch.arange(len(row.ids)) for row in rows])
+    counts = positions >= torch.tensor([max(row.start, 1) for row in rows])[number]
+    return tokens, positions, counts, torch.ones(len(tokens), len(tokens)).bool().tril()
+""",
+            "nobody_sees_the_future_or_another_text",
+        ),
+        Wrong(
+            "a text sees its own future",
+            """
+def pack(rows):
+    number = torch.tensor([i for i, row in enumerate(rows) for _ in row.ids])
+    tokens = torch.tensor([i for row in rows for i in row.ids])
+    positions = torch.cat([torch.arange(len(row.ids)) for row in rows])
+    counts = positions >= torch.tensor([max(row.start, 1) for row in rows])[number]
+    return tokens, positions, counts, number[:, None] == number
+""",
+            "nobody_sees_the_future_or_another_text",
+        ),
+        Wrong(
+            "a first token predicted by another text",
+            """
+def pack(rows):
+    number = torch.tensor([i for i, row in enumerate(rows) for _ in row.ids])
+    tokens = torch.tensor([i for row in rows for i in row.ids])
+    positions = torch.cat([torch.arange(len(row.ids)) for row in rows])
+    counts = positions >= torch.tensor([row.start for row in rows])[number]
+    return tokens, positions, counts, (number[:, None] == number).tril()
+""",
+            "a_first_token_is_predicted_by_nothing",
+        ),
+    ],
+    "autopsy": [
+        Wrong(
+            "the mean of exponentials",
+            """
+def autopsy(logits, tokens):
+    p = logits.softmax(1)
+    came, (sure, guess) = p.gather(1, tokens[:, None])[:, 0], p.max(1)
+    return {"perplexity": (1 / came).mean(), "accuracy": (guess == tokens).float().mean(),
+            "confidence": sure.mean(), "surprises": -(came.log() * (came < 0.01)).mean()}
+""",
+            "perplexity_is_of_the_mean",
+        ),
+        Wrong(
+            "logits taken for logarithms",
+            """
+def autopsy(logits, tokens):
+    p = logits.exp()
+    came, (sure, guess) = p.gather(1, tokens[:, None])[:, 0], p.max(1)
+    return {"perplexity": (-came.log().mean()).exp(), "accuracy": (guess == tokens).float().mean(),
+            "confidence": sure.mean(), "surprises": -(came.log() * (came < 0.01)).mean()}
+""",
+            "perplexity_is_of_the_mean",
+        ),
+        Wrong(
+            "the probability of what came",
+            """
+def autopsy(logits, tokens):
+    p = logits.softmax(1)
+    came, guess = p.gather(1, tokens[:, None])[:, 0], p.argmax(1)
+    return {"perplexity": (-came.log().mean()).exp(), "accuracy": (guess == tokens).float().mean(),
+            "confidence": came.mean(), "surprises": -(came.log() * (came < 0.01)).mean()}
+""",
+            "right_and_sure_are_two_things",
+        ),
+        Wrong(
+            "the mean over surprises alone",
+            """
+def autopsy(logits, tokens):
+    p = logits.softmax(1)
+    came, (sure, guess) = p.gather(1, tokens[:, None])[:, 0], p.max(1)
+    return {"perplexity": (-came.log().mean()).exp(), "accuracy": (guess == tokens).float().mean(),
+            "confidence": sure.mean(), "surprises": -came[came < 0.01].log().mean()}
+""",
+            "surprises_are_a_part_of_the_loss",
+        ),
+        Wrong(
+            "their share",
+            """
+def autopsy(logits, tokens):
+    p = logits.softmax(1)
+    came, (sure, guess) = p.gather(1, tokens[:, None])[:, 0], p.max(1)
+    return {"perplexity": (-came.log().mean()).exp(), "accuracy": (guess == tokens).float().mean(),
+            "confidence": sure.mean(), "surprises": (came < 0.01).float().mean()}
+""",
+            "surprises_are_a_part_of_the_loss",
+        ),
+    ],
+    "choices": [
+        Wrong(
+            "gold chooses",
+            """
+def choices(looks):
+    best = looks.loc[looks.groupby("seed").gold.idxmax()].set_index("seed")
+    least = looks.loc[looks.groupby("seed").loss.idxmin()].set_index("seed")
+    return pd.DataFrame({
+        "by_loss": least.epoch, "by_score": best.epoch, "gain": best.gold - least.gold,
+    })
+""",
+            "two_rules_choose",
+        ),
+        Wrong(
+            "the row's number for the epoch",
+            """
+def choices(looks):
+    found = {}
+    for seed, part in looks.groupby("seed"):
+        part = part.reset_index(drop=True)
+        loss, score = part.loss.idxmin(), part.valid_score.idxmax()
+        gain = part.gold[score] - part.gold[loss]
+        found[seed] = {"by_loss": loss, "by_score": score, "gain": gain}
+    return pd.DataFrame(found).T
+""",
+            "two_rules_choose",
+        ),
+        Wrong(
+            "the difference turned round",
+            """
+def choices(looks):
+    by = looks.groupby("seed")
+    a, b = (looks.loc[i].set_index("seed") for i in (by.loss.idxmin(), by.valid_score.idxmax()))
+    return pd.DataFrame({"by_loss": a.epoch, "by_score": b.epoch, "gain": a.gold - b.gold})
+""",
+            "two_rules_choose",
+        ),
+        Wrong(
+            "one epoch for all seeds",
+            """
+def choices(looks):
+    mean = looks.groupby("epoch")[["loss", "valid_score"]].mean()
+    loss, score = mean.loss.idxmin(), mean.valid_score.idxmax()
+    found = {}
+    for seed, part in looks.groupby("seed"):
+        gold = part.set_index("epoch").gold
+        found[seed] = {"by_loss": loss, "by_score": score, "gain": gold[score] - gold[loss]}
+    return pd.DataFrame(found).T
+""",
+            "each_seed_chooses_for_itself",
+        ),
+        Wrong(
+            "labels of rows taken for unique",
+            """
+def choices(looks):
+    found = {}
+    for seed, part in looks.groupby("seed"):
+        loss, score = looks.loc[[part.loss.idxmin()]], looks.loc[[part.valid_score.idxmax()]]
+        gain = score.gold.iloc[0] - loss.gold.iloc[0]
+        epochs = {"by_loss": loss.epoch.iloc[0], "by_score": score.epoch.iloc[0]}
+        found[seed] = {**epochs, "gain": gain}
+    return pd.DataFrame(found).T
+""",
+            "rows_may_share_a_label",
+        ),
+    ],
+    "experiment": [
+        Wrong(
+            "nothing expected",
+            """
+experiment = {**usual, "learning_rate": 1e-4}
+""",
+            "experiment_is_complete",
+        ),
+        Wrong(
+            "an epoch at which nobody looks",
+            """
+experiment = {**usual, "learning_rate": 1e-4, "least_loss_at": 3}
+""",
+            "experiment_is_complete",
+        ),
+        Wrong(
+            "both changed",
+            """
+experiment = {"learning_rate": 1e-4, "demonstrations": 80, "least_loss_at": 4}
+""",
+            "one_thing_changes",
+        ),
+        Wrong(
+            "nothing changed",
+            """
+experiment = {**usual, "least_loss_at": 4}
+""",
+            "one_thing_changes",
+        ),
+        Wrong(
+            "another run than the one that was announced",
+            """
+experiment = {**usual, "learning_rate": 2e-4, "least_loss_at": 4}
+""",
+            "the_run_is_of_this_experiment",
+        ),
+    ],
+    # --- bug_clinic -------------------------------------------------------------------------------
+    "company": [
+        Wrong(
+            "the same batch twice",
+            """
+def company(score, items):
+    first, again = torch.tensor(score(items)), torch.tensor(score(items))
+    return float((first - again).abs().max())
+""",
+            "a_batch_that_was_sorted_alarms",
+        ),
+        Wrong(
+            "the mean of the batch",
+            """
+def company(score, items):
+    alone = [score([item])[0] for item in items]
+    return abs(sum(score(items)) - sum(alone)) / len(items)
+""",
+            "a_batch_that_was_sorted_alarms",
+        ),
+        Wrong(
+            "another order",
+            """
+def company(score, items):
+    there, back = score(items), score(items[::-1])[::-1]
+    return float((torch.tensor(there) - torch.tensor(back)).abs().max())
+""",
+            "filling_alarms",
+        ),
+        Wrong(
+            "gains only",
+            """
+def company(score, items):
+    alone = [score([item])[0] for item in items]
+    return max(b - a for a, b in zip(alone, score(items)))
+""",
+            "filling_alarms",
+        ),
+        Wrong(
+            "the mean change",
+            """
+def company(score, items):
+    alone = torch.tensor([score([item])[0] for item in items])
+    return float((torch.tensor(score(items)) - alone).abs().mean())
+""",
+            "its_number_is_the_largest_change",
+        ),
+        Wrong(
+            "two at a time",
+            """
+def company(score, items):
+    found = [0.0]
+    for one, other in zip(items, items[1:]):
+        there = torch.tensor(score([one, other]))
+        alone = torch.tensor([score([one])[0], score([other])[0]])
+        found.append(float((there - alone).abs().max()))
+    return max(found)
+""",
+            "every_item_is_asked",
+        ),
+        Wrong(
+            "a comparison that loses nan",
+            """
+def company(score, items):
+    largest = 0.0
+    for item, there in zip(items, score(items)):
+        largest = max(largest, abs(there - score([item])[0]))
+    return largest
+""",
+            "no_number_is_an_alarm",
+        ),
+    ],
+    "cut": [
+        Wrong(
+            "compared with a mean of one's own",
+            """
+def cut(accumulate):
+    tokens = torch.randn(12, 5, generator=torch.Generator().manual_seed(0))
+    return float((accumulate(list(tokens.split([1, 4, 7]))) - tokens.mean(0)).norm())
+""",
+            "gradients_that_do_not_depend_on_it_are_silent",
+        ),
+        Wrong(
+            "nothing cut",
+            """
+def cut(accumulate):
+    tokens = torch.randn(12, 5, generator=torch.Generator().manual_seed(0))
+    return float((accumulate([tokens]) - accumulate([tokens])).norm())
+""",
+            "sums_of_means_alarm",
+        ),
+        Wrong(
+            "equal parts",
+            """
+def cut(accumulate):
+    tokens = torch.randn(12, 5, generator=torch.Generator().manual_seed(0))
+    whole = accumulate([tokens])
+    return float((accumulate(list(tokens.split(3))) - whole).norm() / whole.norm())
+""",
+            "means_of_means_alarm",
+        ),
+        Wrong(
+            "tokens that are all alike",
+            """
+def cut(accumulate):
+    tokens = torch.ones(12, 5)
+    whole = accumulate([tokens])
+    return float((accumulate(list(tokens.split([1, 4, 7]))) - whole).norm() / whole.norm())
+""",
+            "sums_of_means_alarm",
+        ),
+        Wrong(
+            "lengths compared",
+            """
+def cut(accumulate):
+    tokens = torch.randn(12, 5, generator=torch.Generator().manual_seed(0))
+    whole = accumulate([tokens]).norm()
+    return float((accumulate(list(tokens.split([1, 4, 7]))).norm() - whole).abs() / whole)
+""",
+            "a_turned_gradient_alarms",
+        ),
+    ],
+    "bias": [
+        Wrong(
+            "every word alike",
+            """
+def bias(estimate):
+    p, q = torch.tensor([0.7, 0.2, 0.1]).double(), torch.tensor([0.1, 0.3, 0.6]).double()
+    return float((estimate(p.log(), q.log()).mean() - (p * (p / q).log()).sum()).abs())
+""",
+            "unbiased_estimates_are_silent",
+        ),
+        Wrong(
+            "samples",
+            """
+def bias(estimate):
+    p, q = torch.tensor([0.7, 0.2, 0.1]).double(), torch.tensor([0.1, 0.3, 0.6]).double()
+    y = torch.multinomial(p, 1000, replacement=True, generator=torch.Generator().manual_seed(0))
+    found = estimate(p[y].log(), q[y].log()).mean()
+    return float((found - (p * (p / q).log()).sum()).abs())
+""",
+            "unbiased_estimates_are_silent",
+        ),
+        Wrong(
+            "drawn from the reference",
+            """
+def bias(estimate):
+    p, q = torch.tensor([0.7, 0.2, 0.1]).double(), torch.tensor([0.1, 0.3, 0.6]).double()
+    return float(((q * estimate(p.log(), q.log())).sum() - (p * (p / q).log()).sum()).abs())
+""",
+            "unbiased_estimates_are_silent",
+        ),
+        Wrong(
+            "a policy at its reference",
+            """
+def bias(estimate):
+    p = torch.tensor([0.7, 0.2, 0.1]).double()
+    return float((p * estimate(p.log(), p.log())).sum().abs())
+""",
+            "a_wrong_sign_alarms",
+        ),
+        Wrong(
+            "the error with its sign",
+            """
+def bias(estimate):
+    p, q = torch.tensor([0.7, 0.2, 0.1]).double(), torch.tensor([0.1, 0.3, 0.6]).double()
+    return float((p * estimate(p.log(), q.log())).sum() - (p * (p / q).log()).sum())
+""",
+            "a_wrong_sign_alarms",
+        ),
+        Wrong(
+            "policies that are near",
+            """
+def bias(estimate):
+    p, q = torch.tensor([0.5, 0.3, 0.2]).double(), torch.tensor([0.55, 0.28, 0.17]).double()
+    return float(((p * estimate(p.log(), q.log())).sum() - (p * (p / q).log()).sum()).abs())
+""",
+            "an_error_of_third_order_alarms",
+        ),
+        Wrong(
+            "a mirror image",
+            """
+def bias(estimate):
+    p, q = torch.tensor([0.95, 0.05]).double(), torch.tensor([0.05, 0.95]).double()
+    return float(((p * estimate(p.log(), q.log())).sum() - (p * (p / q).log()).sum()).abs())
+""",
+            "the_other_kl_alarms",
+        ),
+    ],
+    "diagnosis": [
+        Wrong(
+            "a patient forgotten",
+            """
+diagnosis = {"A": "KL sign", "B": "sound", "C": "late value"}
+""",
+            "every_patient_has_a_diagnosis",
+        ),
+        Wrong(
+            "a word of one's own",
+            """
+diagnosis = {"A": "flipped", "B": "sound", "C": "late value",
+             "D": "summed mix", "E": "neighbour's score", "F": "moving reference"}
+""",
+            "every_patient_has_a_diagnosis",
+        ),
+        Wrong(
+            "two taken for each other",
+            """
+diagnosis = {"A": "late value", "B": "sound", "C": "KL sign",
+             "D": "summed mix", "E": "neighbour's score", "F": "moving reference"}
+""",
+            "nobody_has_what_would_have_alarmed",
+        ),
+        Wrong(
+            "sound, since nothing alarms",
+            """
+diagnosis = {"A": "KL sign", "B": "sound", "C": "late value",
+             "D": "summed mix", "E": "sound", "F": "sound"}
+""",
+            "who_fails_nothing_may_still_be_ill",
+        ),
+        Wrong(
+            "the sound one accused",
+            """
+diagnosis = {"A": "KL sign", "B": "moving reference", "C": "late value",
+             "D": "summed mix", "E": "neighbour's score", "F": "moving reference"}
+""",
+            "who_fails_nothing_may_still_be_ill",
+        ),
+    ],
+    "policy-loss": [
+        Wrong(
+            "as it was",
+            """
+def policy_loss(logp, old_logp, advantages, mask, clip=0.2):
+    ratio = torch.exp(logp - old_logp)
+    bounded = ratio.clamp(1 - clip, 1 + clip)
+    gain = torch.maximum(ratio * advantages, bounded * advantages)
+    return -(gain * mask).mean()
+""",
+            "the_worse_of_two_counts",
+        ),
+        Wrong(
+            "the mean over the rectangle",
+            """
+def policy_loss(logp, old_logp, advantages, mask, clip=0.2):
+    ratio = torch.exp(logp - old_logp.detach())
+    bounded = ratio.clamp(1 - clip, 1 + clip)
+    gain = torch.minimum(ratio * advantages, bounded * advantages)
+    return -(gain * mask).mean()
+""",
+            "filling_is_no_token",
+        ),
+        Wrong(
+            "the mean of the answers' means",
+            """
+def policy_loss(logp, old_logp, advantages, mask, clip=0.2):
+    ratio = torch.exp(logp - old_logp.detach())
+    bounded = ratio.clamp(1 - clip, 1 + clip)
+    gain = torch.minimum(ratio * advantages, bounded * advantages)
+    return -((gain * mask).sum(1) / mask.sum(1)).mean()
+""",
+            "filling_is_no_token",
+        ),
+        Wrong(
+            "a clip of its own",
+            """
+def policy_loss(logp, old_logp, advantages, mask, clip=0.2):
+    m = mask.bool()
+    ratio, a = torch.exp(logp[m] - old_logp[m].detach()), advantages[m].detach()
+    return -torch.minimum(ratio * a, ratio.clamp(0.8, 1.2) * a).mean()
+""",
+            "the_clip_is_the_one_given",
+        ),
+        Wrong(
+            "masked behind the exponential",
+            """
+def policy_loss(logp, old_logp, advantages, mask, clip=0.2):
+    ratio, a = torch.exp(logp - old_logp.detach()), advantages.detach()
+    gain = torch.minimum(ratio * a, ratio.clamp(1 - clip, 1 + clip) * a)
+    return -torch.where(mask.bool(), gain, 0).sum() / mask.sum()
+""",
+            "junk_reaches_neither_loss_nor_gradient",
+        ),
+        Wrong(
+            "what is given is not held fixed",
+            """
+def policy_loss(logp, old_logp, advantages, mask, clip=0.2):
+    m = mask.bool()
+    ratio, a = torch.exp(logp[m] - old_logp[m]), advantages[m]
+    return -torch.minimum(ratio * a, ratio.clamp(1 - clip, 1 + clip) * a).mean()
+""",
+            "only_the_new_policy_learns",
+        ),
+    ],
 }

@@ -155,7 +155,8 @@ def every_item_is_asked(company: Company) -> None:
         "items go four at a time here, and those behind the fourth get the scores of the first: "
         "compare every item, in a batch of all of them"
     )
-    _alarm(company(_from_the_first_chunk, WORDS), "a second chunk with the first one's scores", hint)
+    of = "scores of the first four for those that follow"
+    _alarm(company(_from_the_first_chunk, WORDS), of, hint)
 
 
 @check
@@ -290,21 +291,21 @@ def unbiased_estimates_are_silent(bias: Bias) -> None:
 
 @check
 def a_wrong_sign_alarms(bias: Bias) -> None:
-    """−k1, and k3 with the sign of d turned round."""
+    """−k1, and an estimate that is always 0."""
     hint = "its mean is minus the KL: give the size of the error, and let π and π_ref differ"
     _alarm(bias(_negative), "log π_ref − log π", hint)
-    hint = "k3 with the sign of d turned round, as in several public codes, is an error here"
-    _alarm(bias(_turned_k3), "e^d − 1 − d", hint)
+    _alarm(bias(lambda logp, _: torch.zeros_like(logp)), "an estimate that is always 0", hint)
 
 
 @check
 def an_error_of_third_order_alarms(bias: Bias) -> None:
-    """k2 is nearly right where both policies are near, and so is |d| cut off at 0 where both are."""
+    """k2, and k3 with the sign of d turned round, are nearly right where both policies are near."""
     hint = (
         "its error is of third order in d: among policies that are near it hides. Take two that "
         "are far apart"
     )
     _alarm(bias(_k2), "k2", hint)
+    _alarm(bias(_turned_k3), "e^d − 1 − d, which several public codes take for k3,", hint)
     hint = "negative values were set to 0 here, since a KL is never negative; its estimates are"
     _alarm(bias(_clamped), "max(k1, 0)", hint)
 
@@ -380,7 +381,9 @@ def every_patient_has_a_diagnosis(diagnosis: Mapping[str, str]) -> None:
     """The form of the answer."""
     assert isinstance(diagnosis, Mapping), "diagnosis is a dictionary from patient to condition"
     for letter in PATIENTS:
-        assert letter in diagnosis, f"patient {letter} has no diagnosis"
+        assert letter in diagnosis, (
+            f"patient {letter} has no diagnosis: each of {', '.join(PATIENTS)} needs one"
+        )
         assert diagnosis[letter] in CONDITIONS, (
             f"patient {letter}: {diagnosis[letter]!r} is none of {', '.join(CONDITIONS)}"
         )
@@ -492,8 +495,7 @@ def only_the_new_policy_learns(policy_loss: Loss) -> None:
 
 
 def _gradient(loss: Any, logp: Tensor) -> Tensor | None:
-    assert isinstance(loss, Tensor) and loss.requires_grad, (
-        "the loss cannot be followed: return what torch computed, without .item() or no_grad"
-    )
+    hint = "return what torch computed, without .item() or no_grad"
+    assert getattr(loss, "requires_grad", False), f"the loss cannot be followed: {hint}"
     loss.backward()
     return logp.grad

@@ -26,6 +26,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(ROOT / "labs/source", root / "labs/source")
     results = root / "book/results"
     shutil.copytree(ROOT / "tests/book/fixture/book/results/sweep", results / "sweep")
-    (results / "quickstart").mkdir()
-    shutil.copy(ROOT / "book/results/quickstart/runs.csv", results / "quickstart")
+    for name in ("quickstart/runs.csv", "sft/epochs.csv"):
+        (results / name).parent.mkdir()
+        shutil.copy(ROOT / "book/results" / name, results / name)
     return root
