@@ -98,13 +98,13 @@ def effect_of_gamma(runs, measure):
 """,
     },
     "batch": {
-        "torch's own filling, and whole numbers": """
+        "torch's own filling, in a list": """
 def batch(rows, pad):
     from torch.nn.utils.rnn import pad_sequence
     ids = [torch.tensor(row.ids) for row in rows]
     marks = [torch.tensor([0] * start + [1] * (len(i) - start)) for i, start in rows]
     fill = dict(batch_first=True)
-    return [pad_sequence(ids, padding_value=pad, **fill), pad_sequence(marks, **fill)]
+    return [pad_sequence(ids, padding_value=pad, **fill), pad_sequence(marks, **fill).bool()]
 """,
     },
     "sft-loss": {

@@ -808,6 +808,17 @@ def batch(rows, pad):
 """,
             "short_rows_are_filled",
         ),
+        Wrong(
+            "whole numbers, which are no mask for an index",
+            """
+def batch(rows, pad):
+    width = max(len(row.ids) for row in rows)
+    tokens = torch.tensor([row.ids + [pad] * (width - len(row.ids)) for row in rows])
+    marks = [[0] * row.start + [1] * (len(row.ids) - row.start) for row in rows]
+    return tokens, torch.tensor([m + [0] * (width - len(m)) for m in marks])
+""",
+            "prompts_are_left_out",
+        ),
     ],
     "sft-loss": [
         Wrong(

@@ -31,7 +31,17 @@ def _real(*rows: list[float]) -> Tensor:
 def _batch(batch: Batch, rows: Sequence[Encoded], pad: int) -> tuple[Any, Any]:
     found = _unchanged(batch, rows, pad)
     returned(found, 2, "batch returns two tensors: tokens, counts")
+    _bool(found[1], "counts")
     return found[0], found[1]
+
+
+def _bool(table: Any, name: str) -> None:
+    """Later cells index with it: whole numbers would choose rows 0 and 1 again and again."""
+    assert isinstance(table, Tensor), f"{name} should be a tensor, and is a {type(table).__name__}"
+    assert table.dtype == torch.bool, (
+        f"{name} should be of bool, and is of {table.dtype}: a comparison gives bool, and so does "
+        ".bool()"
+    )
 
 
 def _unchanged(answer: Callable[..., Any], rows: Sequence[Encoded], *more: Any) -> Any:
@@ -158,6 +168,8 @@ def _pack(pack: Pack, rows: Sequence[Encoded]) -> tuple[Any, Any, Any, Any]:
     found = _unchanged(pack, rows)
     returned(found, 4, "pack returns four tensors: tokens, positions, counts, sees")
     tokens, positions, counts, sees = found
+    _bool(counts, "counts")
+    _bool(sees, "sees")
     return tokens, positions, counts, sees
 
 
