@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from rlhf_lab import clinic, objectives, rollout
+from rlhf_lab.checks import bug_clinic
 from rlhf_lab.config import PPOConfig
 from rlhf_lab.encoding import encode_prompts
 from rlhf_lab.errors import InputError
@@ -152,3 +153,42 @@ def test_a_bug_leaves_nothing_behind(parts):
         objectives.shaped_rewards, PPOTrainer.__init__, PPOTrainer._backward_ptx,
     )  # fmt: skip
     assert before == after
+
+
+# --- the ward of the lab --------------------------------------------------------------------------
+
+
+def bed_of(condition):
+    return bug_clinic.PATIENTS[bug_clinic._BEDS.index(condition)]
+
+
+@pytest.mark.parametrize("condition", ["KL sign", "late value", "summed mix"])
+def test_a_patient_alarms_the_examination_that_the_lab_names(make, condition):
+    examination = getattr(clinic, bug_clinic._ALARMS[condition])
+    with bug_clinic.patient(bed_of(condition)):
+        assert examination(make) > 10 * clinic.LIMITS[examination]
+
+
+@pytest.mark.parametrize("condition", ["moving reference", "neighbour's score"])
+def test_two_patients_pass_all_eleven(make, condition):
+    with bug_clinic.patient(bed_of(condition)):
+        found = {examination: examination(make) for examination in clinic.LIMITS}
+    assert all(0 <= number <= clinic.LIMITS[e] for e, number in found.items())
+
+
+def test_a_reference_that_moves_along_is_never_left(make):
+    with bug_clinic.patient(bed_of("moving reference")):
+        moved = make(learning_rate=1e-3, warmup_steps=0)
+        moved.iterate(0)
+        assert moved.iterate(1)["objective/kl"] == 0
+    sound = make(learning_rate=1e-3, warmup_steps=0)
+    sound.iterate(0)
+    assert sound.iterate(1)["objective/kl"] > 1e-3
+
+
+def test_an_answer_gets_its_neighbours_score(make):
+    with bug_clinic.patient(bed_of("neighbour's score")):
+        ill = clinic.episodes(make(), 4)
+    sound = clinic.episodes(make(), 4)
+    assert torch.equal(ill.response_ids, sound.response_ids)
+    assert torch.equal(ill.scores, sound.scores[[3, 0, 1, 2]])
