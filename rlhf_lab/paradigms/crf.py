@@ -32,10 +32,12 @@ U06:%x[0,0]/%x[1,0]
 U10:%x[0,1]
 U11:%x[0,2]
 U12:%x[0,3]
+U13:%x[0,4]
+U14:%x[0,5]
 # what its neighbours look like
 U20:%x[-1,1]
 U21:%x[1,1]
-U22:%x[-1,3]/%x[0,3]
+U22:%x[-1,5]/%x[0,5]
 # the tag before
 B
 """

@@ -23,12 +23,12 @@ DICTIONARY_TEMPLATES = (
     DEFAULT_TEMPLATES
     + """
 # what the dictionary says
-U30:%x[0,4]
-U31:%x[-1,4]/%x[0,4]
-U32:%x[0,4]/%x[1,4]
+U30:%x[0,6]
+U31:%x[-1,6]/%x[0,6]
+U32:%x[0,6]/%x[1,6]
 # at the red fox: seen from "the", from "red" and from "fox"
-U40:%x[-1,0]/%x[0,0]/%x[1,4]/%x[2,4]
-U41:%x[-2,0]/%x[-1,0]/%x[0,4]/%x[1,4]
-U42:%x[-3,0]/%x[-2,0]/%x[-1,4]/%x[0,4]
+U40:%x[-1,0]/%x[0,0]/%x[1,6]/%x[2,6]
+U41:%x[-2,0]/%x[-1,0]/%x[0,6]/%x[1,6]
+U42:%x[-3,0]/%x[-2,0]/%x[-1,6]/%x[0,6]
 """
 )

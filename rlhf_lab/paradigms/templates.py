@@ -36,11 +36,13 @@ def _shape(word: str) -> str:
     return word
 
 
-# What a word is looked at as: columns 0 to 3 of a table.
+# What a word is looked at as: columns 0 to 5 of a table.
 FORMS: Columns = {
     "lower case": str.lower,
     "last three letters": lambda word: word[-3:].lower(),
     "last two letters": lambda word: word[-2:].lower(),
+    "last letter": lambda word: word[-1:].lower(),
+    "first three letters": lambda word: word[:3].lower(),
     "shape": _shape,
 }
 

@@ -152,7 +152,7 @@ def test_features_are_counted_as_crfpp_counts_them():
 
 
 def test_columns_say_what_a_word_looks_like():
-    assert table(["UD-2.16"]) == [["ud-2.16", ".16", "16", "X-9.9"]]
+    assert table(["UD-2.16"]) == [["ud-2.16", ".16", "16", "6", "ud-", "X-9.9"]]
     assert table(["fox", "ran"], {"length": lambda word: str(len(word))}) == [["3"], ["3"]]
 
 
@@ -161,7 +161,7 @@ def test_columns_say_what_a_word_looks_like():
     [
         ("U00:%x[0,0]\nX01:%x[0,0]", "template line 2.*U .unigram. or B"),
         ("U00:%x[0]", r"template line 1.*%x\[row,col\]"),
-        ("U00:%x[0,7]", "columns 0 to 3"),
+        ("U00:%x[0,7]", "columns 0 to 5"),
         ("U00:%x[-9,0]", "rows from -4 to 4"),
         ("U00:", "a macro in a unigram template"),
         ("B\n# again\nB", "template line 3.*each line once"),
