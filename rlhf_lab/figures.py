@@ -11,6 +11,7 @@ that all figures change.
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -420,6 +421,57 @@ def bars_with_intervals(
         records += _records(table, {x: x_label, y: y_label}, y_label, color, name)
     figure.update_layout(barmode="group")
     return _finish(figure, title, alt, x_label, y_label, records)
+
+
+def timeline(
+    data: pd.DataFrame,
+    *,
+    x: str,
+    y: str,
+    color: str,
+    title: str,
+    alt: str,
+    x_label: str,
+    y_label: str,
+) -> go.Figure:
+    """What happened when: one row per event, the first row at the bottom.
+
+    Args:
+        data: one row per event, those of one ``color`` next to each other.
+        x: column of the dates, as years with fractions.
+        y: column of the events' names, each once.
+        color: column of the groups.
+        title: the finding, as a sentence.
+        alt: what a reader who cannot see the figure should know.
+        x_label: what the horizontal axis shows, with its unit.
+        y_label: what the names are.
+
+    Raises:
+        InputError: as :func:`learning_curves`; or a name that comes twice.
+    """
+    _require_texts(title=title, alt=alt, x_label=x_label, y_label=y_label)
+    _require_columns(data, numbers=(x,), others=(y, color))
+    if data[y].duplicated().any():
+        twice = str(data[y][data[y].duplicated()].iloc[0])
+        raise InputError("data", twice, "each name once", "rename one of the events")
+    figure = go.Figure()
+    for i, (name, rows) in enumerate(_series(data, color)):
+        figure.add_scatter(
+            x=rows[x].tolist(),
+            y=rows[y].tolist(),
+            mode="markers",
+            name=name,
+            marker={"color": _color(i), "size": 11, "symbol": SYMBOLS[i % len(SYMBOLS)]},
+            hovertemplate=f"%{{y}}<br>{x_label} %{{x:.1f}}<extra>{name}</extra>",
+        )
+    records = [
+        {y_label: row[y], x_label: math.floor(row[x]), color: row[color]}
+        for row in data.to_dict("records")
+    ]
+    _finish(figure, title, alt, x_label, y_label, records)
+    figure.update_layout(height=150 + 22 * len(data))
+    figure.update_yaxes(type="category")
+    return figure
 
 
 def _require_texts(**texts: str) -> None:

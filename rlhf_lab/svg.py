@@ -102,7 +102,7 @@ def draw(spec: dict[str, Any]) -> str:
             )
     legend, top = _legend(traces) if layout.get("showlegend") else ("", 12)
     height = int(layout.get("height", HEIGHT))
-    whole = Box(LEFT, WIDTH - RIGHT, top, height - BOTTOM)
+    whole = Box(_left(traces), WIDTH - RIGHT, top, height - BOTTOM)
     parts = [legend]
     bars = [trace for trace in traces if trace["type"] == "bar"]
     panels: dict[str, list[dict[str, Any]]] = {}
@@ -130,6 +130,14 @@ def draw(spec: dict[str, Any]) -> str:
         f'height="{height}" font-family="system-ui, sans-serif" aria-hidden="true">'
         f"{''.join(parts)}</svg>"
     )
+
+
+def _left(traces: Sequence[dict[str, Any]]) -> float:
+    """Where the plot begins: names on the vertical axis need more room than numbers."""
+    names = [name for trace in traces for name in trace["y"] if isinstance(name, str)]
+    if any(trace["type"] == "heatmap" for trace in traces) or not names:
+        return LEFT
+    return 36 + CHARACTER * max(map(len, names))
 
 
 def _box(whole: Box, across: dict[str, Any], up: dict[str, Any]) -> Box:

@@ -20,6 +20,7 @@ from rlhf_lab.figures import (
     learning_curves,
     mean_interval,
     small_multiples,
+    timeline,
 )
 
 TEXTS = {
@@ -154,6 +155,24 @@ def test_bars_take_given_intervals() -> None:
     assert list(trace.x) == ["SFT", "PPO"]
     np.testing.assert_allclose(trace.error_y.array, [0.1, 0.1], atol=1e-12)
     np.testing.assert_allclose(trace.error_y.arrayminus, [0.1, 0.05], atol=1e-12)
+
+
+EVENTS = pd.DataFrame(
+    {"year": [2001, 2013, 2003], "name": ["CRF", "CRF++", "NNLM"], "kind": ["f", "f", "a"]}
+)
+
+
+def test_timeline_has_a_marker_for_each_event() -> None:
+    figure = timeline(EVENTS, x="year", y="name", color="kind", **TEXTS)
+    drawn = {
+        (x, y, trace.name) for trace in figure.data for x, y in zip(trace.x, trace.y, strict=True)
+    }
+    assert drawn == {(2001, "CRF", "f"), (2013, "CRF++", "f"), (2003, "NNLM", "a")}
+    assert figure.layout.meta["data"][0] == {
+        TEXTS["y_label"]: "CRF", TEXTS["x_label"]: 2001, "kind": "f",
+    }  # fmt: skip
+    with pytest.raises(InputError, match="CRF"):
+        timeline(pd.concat([EVENTS, EVENTS]), x="year", y="name", color="kind", **TEXTS)
 
 
 def test_every_figure_carries_alternative_text_and_its_numbers(runs: pd.DataFrame) -> None:

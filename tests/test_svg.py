@@ -19,6 +19,7 @@ from rlhf_lab.figures import (
     heat,
     learning_curves,
     small_multiples,
+    timeline,
 )
 from rlhf_lab.svg import linear_ticks, log_ticks, to_svg
 
@@ -98,6 +99,14 @@ def test_names_that_would_touch_stand_in_two_rows(count: int, rows: int) -> None
     assert len(by_row) == rows
     width = len(names[0]) * 6.5  # of a name in letters of 12 pixels
     assert all(b - a > width for own in by_row.values() for a, b in pairwise(sorted(own)))
+
+
+def test_names_on_the_vertical_axis_have_room() -> None:
+    events = pd.DataFrame({"year": [2001, 2020], "name": ["a" * 20, "b"], "kind": ["f", "p"]})
+    root = parse(to_svg(timeline(events, x="year", y="name", color="kind", **TEXTS)))
+    label = next(e for e in root.iter(f"{{{NS['svg']}}}text") if e.text == "a" * 20)
+    assert label.get("text-anchor") == "end"
+    assert float(label.get("x") or 0) >= 20 * 7 + 20
 
 
 def test_a_table_has_a_cell_for_each_known_value() -> None:

@@ -213,4 +213,44 @@ def policy_loss(logp, old_logp, advantages, mask, clip=0.2):
     return losses.sum() / mask.sum()
 """,
     },
+    "expand": {
+        "padded tables": """
+def expand(template, rows, i):
+    import re
+    n = len(rows)
+    cells = {(k, c): row[c] for k, row in enumerate(rows) for c in range(len(row))}
+
+    def cell(m):
+        k, c = i + int(m[1]), int(m[2])
+        return cells.get((k, c)) or ("_B%d" % k if k < 0 else "_B+%d" % (k - n + 1))
+
+    return re.compile(r"%x\\[([+-]?[0-9]+),([0-9]+)\\]").sub(cell, template)
+""",
+    },
+    "forward": {
+        "the largest taken out by hand": """
+def forward(e, a):
+    alpha = torch.empty_like(e)
+    alpha[0] = e[0]
+    for t in range(1, len(e)):
+        for j in range(e.shape[1]):
+            s = alpha[t - 1] + a[:, j]
+            alpha[t, j] = e[t, j] + s.max() + (s - s.max()).exp().sum().log()
+    return alpha
+""",
+    },
+    "viterbi": {
+        "every path in turn": """
+def viterbi(e, a):
+    import itertools
+    def score(p):
+        return sum(e[t, k] for t, k in enumerate(p)) + sum(a[i, j] for i, j in zip(p, p[1:]))
+    return torch.tensor(max(itertools.product(range(e.shape[1]), repeat=len(e)), key=score))
+""",
+    },
+    "templates": {
+        "single words far away": """
+templates = "U0:%x[0,0]\\nU1:%x[-2,0]\\nU2:%x[-3,0]\\nU3:%x[-1,0]\\n# joined\\nB\\n"
+""",
+    },
 }

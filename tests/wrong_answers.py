@@ -1402,4 +1402,186 @@ def policy_loss(logp, old_logp, advantages, mask, clip=0.2):
             "only_the_new_policy_learns",
         ),
     ],
+    # --- crf_templates ----------------------------------------------------------------------------
+    "expand": [
+        Wrong(
+            "row and column exchanged",
+            """
+def expand(template, rows, i):
+    import re
+    return re.sub(r"%x\\[(-?\\d+),(\\d+)\\]", lambda m: rows[i + int(m[2])][int(m[1])], template)
+""",
+            "a_cell_takes_the_place_of_its_macro",
+        ),
+        Wrong(
+            "the first macro only",
+            """
+def expand(template, rows, i):
+    import re
+    m = re.search(r"%x\\[(-?\\d+),(\\d+)\\]", template)
+    return template[:m.start()] + rows[i + int(m[1])][int(m[2])] + template[m.end():]
+""",
+            "every_macro_is_replaced",
+        ),
+        Wrong(
+            "negative places read from the end",
+            """
+def expand(template, rows, i):
+    import re
+
+    def cell(m):
+        place = i + int(m[1])
+        return rows[place][int(m[2])] if place < len(rows) else f"_B+{place - len(rows) + 1}"
+
+    return re.sub(r"%x\\[(-?\\d+),(\\d+)\\]", cell, template)
+""",
+            "beyond_the_sentence",
+        ),
+        Wrong(
+            "places after the end counted from 0",
+            """
+def expand(template, rows, i):
+    import re
+
+    def cell(m):
+        place = i + int(m[1])
+        if place < 0:
+            return f"_B{place}"
+        return rows[place][int(m[2])] if place < len(rows) else f"_B+{place - len(rows)}"
+
+    return re.sub(r"%x\\[(-?\\d+),(\\d+)\\]", cell, template)
+""",
+            "beyond_the_sentence",
+        ),
+    ],
+    "forward": [
+        Wrong(
+            "transitions read backwards",
+            """
+def forward(e, a):
+    alphas = [e[0]]
+    for row in e[1:]:
+        alphas.append(row + torch.logsumexp(alphas[-1] + a, 1))
+    return torch.stack(alphas)
+""",
+            "three_words_by_hand",
+        ),
+        Wrong(
+            "the maximum in place of the sum",
+            """
+def forward(e, a):
+    alphas = [e[0]]
+    for row in e[1:]:
+        alphas.append(row + (alphas[-1][:, None] + a).max(0).values)
+    return torch.stack(alphas)
+""",
+            "three_words_by_hand",
+        ),
+        Wrong(
+            "begun before the first word",
+            """
+def forward(e, a):
+    alpha, alphas = torch.zeros_like(e[0]), []
+    for row in e:
+        alpha = row + torch.logsumexp(alpha[:, None] + a, 0)
+        alphas.append(alpha)
+    return torch.stack(alphas)
+""",
+            "three_words_by_hand",
+        ),
+        Wrong(
+            "exponentials added up",
+            """
+def forward(e, a):
+    alphas = [e[0].exp()]
+    for row in e[1:]:
+        alphas.append(row.exp() * (alphas[-1] @ a.exp()))
+    return torch.stack(alphas).log()
+""",
+            "large_scores_stay_finite",
+        ),
+    ],
+    "viterbi": [
+        Wrong(
+            "the best tag of each word",
+            """
+def viterbi(e, a):
+    return e.argmax(1).tolist()
+""",
+            "the_best_path_is_not_the_best_tags",
+        ),
+        Wrong(
+            "not reversed",
+            """
+def viterbi(e, a):
+    best, trail = e[0], []
+    for row in e[1:]:
+        arriving, pointers = (best[:, None] + a).max(0)
+        trail.append(pointers)
+        best = row + arriving
+    path = [int(best.argmax())]
+    for pointers in reversed(trail):
+        path.append(int(pointers[path[-1]]))
+    return path
+""",
+            "it_reads_from_the_first_word_to_the_last",
+        ),
+        Wrong(
+            "one step at a time, without looking back",
+            """
+def viterbi(e, a):
+    path = [int((e[0] + (a + e[1]).max(1).values).argmax()) if len(e) > 1 else int(e[0].argmax())]
+    for t in range(1, len(e)):
+        path.append(int((a[path[-1]] + e[t]).argmax()))
+    return path
+""",
+            "the_best_path_is_not_the_best_tags",
+        ),
+        Wrong(
+            "the score of the last step alone decides the predecessor",
+            """
+def viterbi(e, a):
+    best, trail = e[0], []
+    for t, row in enumerate(e[1:]):
+        pointers = (e[t][:, None] + a).argmax(0)
+        trail.append(pointers)
+        best = row + best[pointers] + a[pointers, torch.arange(len(row))]
+    path = [int(best.argmax())]
+    for pointers in reversed(trail):
+        path.append(int(pointers[path[-1]]))
+    return path[::-1]
+""",
+            "no_path_scores_more",
+        ),
+    ],
+    "templates": [
+        Wrong(
+            "no line that joins tags",
+            """
+templates = "U02:%x[0,0]\\nU30:%x[-2,0]/%x[-1,0]\\nU31:%x[-3,0]/%x[-2,0]\\n"
+""",
+            "the_file_can_be_read",
+        ),
+        Wrong(
+            "the preposition seen from the article only",
+            """
+templates = "U02:%x[0,0]\\nU05:%x[-1,0]/%x[0,0]\\nB\\n"
+""",
+            "each_word_of_an_inn_sees_the_preposition",
+        ),
+        Wrong(
+            "the colour in the line",
+            """
+templates = "U02:%x[0,0]\\nU30:%x[-2,0]/%x[-1,0]\\nU31:%x[-3,0]/%x[-2,0]/%x[-1,0]\\nB\\n"
+""",
+            "colours_are_not_written_into_the_file",
+        ),
+        Wrong(
+            "the surroundings without the word",
+            """
+templates = "U30:%x[-2,0]/%x[-1,0]\\nU31:%x[-3,0]/%x[-2,0]\\nB\\n"
+""",
+            "the_word_itself_is_asked",
+        ),
+    ],
 }

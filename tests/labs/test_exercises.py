@@ -25,6 +25,7 @@ from rlhf_lab import checks
 from rlhf_lab.labs import editions
 from rlhf_lab.labs.masters import Exercise, Master, nbgrader, read_master
 from rlhf_lab.objectives import gae
+from rlhf_lab.paradigms.crf import DEFAULT_TEMPLATES
 from wrong_answers import WRONG, Wrong
 
 ROOT = Path(__file__).parents[2]
@@ -54,6 +55,7 @@ def names(master: Master) -> dict[str, Any]:
         "published": ROOT / "book/results/quickstart",
         "usual": USUAL,
         **tables,
+        "DEFAULT_TEMPLATES": DEFAULT_TEMPLATES,
     }
 
 
