@@ -145,9 +145,9 @@ class EmbeddingConfig:
     learning_rate: float = 1e-2
     subsample: float = 2e-3
     hidden: int = 64
-    glove_steps: int = 150
+    glove_steps: int = 100
     glove_rate: float = 0.02
-    glove_cutoff: float = 20.0
+    glove_cutoff: float = 100.0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -222,8 +222,7 @@ def count_vectors(
 ) -> WordVectors:
     """The table of :func:`ppmi`, cut down to its d strongest directions: no training at all."""
     table = ppmi(cooccurrence(texts, len(vocabulary), config.window, by_distance=False))
-    rng = torch.random.fork_rng(devices=[])
-    with rng:
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         left, strength, _ = torch.svd_lowrank(table, q=config.dimension, niter=6)
     return WordVectors(vocabulary.words, left * strength.sqrt())
@@ -264,9 +263,8 @@ def train_nnlm(
         torch.manual_seed(config.seed)
         model = NNLM(len(vocabulary), config)
     words, before = neighbourhoods(texts, config.window, 0)
-    rate = config.learning_rate / 2
     steps = config.epochs * math.ceil(len(words) / config.batch_size)
-    optimizer, schedule = _adam(list(model.parameters()), rate, steps)
+    optimizer, schedule = _adam(list(model.parameters()), config.learning_rate, steps)
     for _ in range(config.epochs):
         for rows in torch.randperm(len(words), generator=generator).split(config.batch_size):
             optimizer.zero_grad()
