@@ -9,9 +9,9 @@ import torch
 from benchmarks import embeddings as published
 from rlhf_lab.paradigms import word_truth as truth
 from rlhf_lab.paradigms.contextual import BiLMConfig
-from rlhf_lab.paradigms.embeddings import EmbeddingConfig, WordVectors
+from rlhf_lab.paradigms.embeddings import EmbeddingConfig, WordVectors, words_of
 from rlhf_lab.paradigms.frozen import FrozenTagger, one_hot, window_features
-from rlhf_lab.world import World
+from rlhf_lab.world import World, lexicon
 from rlhf_lab.world.documents import Document
 
 SMALL = published.Measured(
@@ -24,10 +24,10 @@ SMALL = published.Measured(
 
 def test_kinds_are_told_apart_by_nearest_neighbours():
     names = ["fox", "owl", "red", "blue", "bread", "the"]  # bread has two kinds, "the" none
-    table = torch.tensor([[1.0, 0.1], [1, 0.2], [0.9, 0.1], [0, 1], [1, 0.1], [1, 0.1]])
-    # fox and red are nearest to each other, owl to one of them, blue to owl: one in four is right.
+    table = torch.tensor([[1.0, 0.1], [1, 0.05], [0.9, 0.1], [0, 1], [1, 0.1], [1, 0.1]])
+    # fox and red are nearest to each other, owl to fox, blue to red: two of four are right.
     vectors = WordVectors(names, table)
-    assert truth.kind_accuracy(vectors) == 1 / 4
+    assert truth.kind_accuracy(vectors) == 2 / 4
 
 
 def test_analogies_question_by_question():
@@ -79,22 +79,21 @@ def test_senses_of_occurrences():
     found = [(o.text, o.word, o.sense) for o in truth.occurrences(documents)]
     assert found == [
         (0, "green", "colour"), (0, "cook", "person"), (0, "cook", "skill"),
-        (1, "bread", "reviewed"), (1, "cold", "verdict"),
+        (0, "well", "place"), (1, "bread", "reviewed"), (1, "cold", "verdict"),
         (2, "cold", "weather"), (2, "mill", "place"), (3, "fox", "animal"),
     ]  # fmt: skip
     for o in truth.occurrences(documents):
-        assert o.word in documents[o.text].text.split()[o.place] or o.place > 3
+        assert words_of(documents[o.text].text)[o.place] == o.word
 
 
 def test_one_vector_cannot_tell_two_senses():
     """Whatever a probe says of a vector that is the same everywhere, it is half right."""
-    places = [
-        truth.Occurrence(0, 0, w, s)
-        for w, s in [("baker", "person"), ("swim", "skill"), ("cook", "person"), ("cook", "skill")]
-        for _ in range(5)
-    ]
+    kinds = [(word, "person") for word in lexicon.PEOPLE if word != "cook"]
+    kinds += [(word, "skill") for word in truth.KINDS["skill"] if word not in truth.SENSES]
+    kinds += [("cook", "person"), ("cook", "skill")]
+    places = [truth.Occurrence(0, 0, w, s) for w, s in kinds for _ in range(5)]
     rng = np.random.default_rng(0)
-    table = {w: rng.normal(size=3) for w in ("baker", "swim", "cook")}
+    table = {w: rng.normal(size=3) for w, _ in kinds}
     same = np.stack([table[o.word] for o in places])
     assert published.probe(places, same, "cook", 0) == (0.5, 10)
     told = same + np.array([[9.0 * (o.sense == "skill"), 0, 0] for o in places])

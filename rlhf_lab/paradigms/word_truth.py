@@ -6,6 +6,7 @@ of opinion: the word lists, the knowledge base and the templates say them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -93,10 +94,13 @@ class Analogies:
 def analogies(vectors: WordVectors, pairs: Sequence[tuple[str, str]]) -> Analogies:
     """All questions "a is to b as c is to …" from two pairs (a, b), (c, d) with b ≠ d.
 
-    The rule is that of :meth:`~rlhf_lab.paradigms.embeddings.WordVectors.analogy`.
+    Pairs with a word that has no vector are left out; all is NaN when no question remains. The
+    rule is that of :meth:`~rlhf_lab.paradigms.embeddings.WordVectors.analogy`.
     """
     known = [pair for pair in pairs if all(word in vectors.number for word in pair)]
     values = list(dict.fromkeys(value for _, value in known))
+    if len(values) < 2:
+        return Analogies(math.nan, math.nan, math.nan, math.nan)
     columns = torch.tensor([vectors.number[value] for value in values])
     right = right_kind = right_among = count = 0
     for a, b in known:
@@ -127,6 +131,8 @@ def fact_rank(
     """
     known = [p for p in pairs if p[0] in words.number and p[1] in contexts.number]
     values = list(dict.fromkeys(value for _, value in known))
+    if len(values) < 2:
+        return math.nan
     table = torch.stack([words[of] for of, _ in known]) @ contexts.among(values).vectors.T
     true = torch.tensor([values.index(value) for _, value in known])
     beaten = table < table.gather(1, true[:, None])
