@@ -48,13 +48,13 @@ METHODS = (COUNTS, NNLM, CBOW, SKIPGRAM, GLOVE)
 class Measured:
     """Settings of all measurements."""
 
-    documents: tuple[int, ...] = (250, 1000, 4000)
+    documents: tuple[int, ...] = (150, 500, 1500)
     minimum: int = 3  # occurrences that make a word part of the vocabulary
-    bilm_documents: int = 2000
-    searched: int = 6000  # held-out documents in which words with two senses are looked for
-    plain_documents: int = 150  # held-out documents from which the probes learn
-    sentences: tuple[int, ...] = (10, 30, 100, 300)
-    test_sentences: int = 300
+    bilm_documents: int = 700
+    searched: int = 2500  # held-out documents in which words with two senses are looked for
+    plain_documents: int = 50  # held-out documents from which the probes learn
+    sentences: tuple[int, ...] = (10, 30, 100)
+    test_sentences: int = 150
     vectors: words.EmbeddingConfig = field(default_factory=words.EmbeddingConfig)
     bilm: BiLMConfig = field(default_factory=BiLMConfig)
 
@@ -277,4 +277,3 @@ def tagging(trained: Trained, seed: int, settings: Measured) -> list[dict[str, A
                 | {"accuracy": token_accuracy(test.tags, told), "unseen": float(np.mean(right))}
             )
     return rows
-

@@ -34,8 +34,8 @@ class BiLMConfig:
     """
 
     dimension: int = 64
-    epochs: int = 3
-    batch_size: int = 32
+    epochs: int = 4
+    batch_size: int = 16
     learning_rate: float = 1e-2
     seed: int = 0
 

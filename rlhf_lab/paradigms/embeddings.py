@@ -141,11 +141,11 @@ class EmbeddingConfig:
     window: int = 4
     negatives: int = 5
     epochs: int = 5
-    batch_size: int = 512
+    batch_size: int = 1024
     learning_rate: float = 1e-2
     subsample: float = 2e-3
     hidden: int = 64
-    glove_steps: int = 100
+    glove_steps: int = 60
     glove_rate: float = 0.02
     glove_cutoff: float = 100.0
     seed: int = 0
@@ -162,7 +162,9 @@ class EmbeddingConfig:
 # --- who stands next to whom ----------------------------------------------------------------------
 
 
-def neighbourhoods(texts: Sequence[Sequence[int]], before: int, after: int) -> tuple[Tensor, Tensor]:
+def neighbourhoods(
+    texts: Sequence[Sequence[int]], before: int, after: int
+) -> tuple[Tensor, Tensor]:
     """Every word of the texts with the words around it.
 
     Args:
@@ -461,14 +463,16 @@ def train_glove(
     generator = torch.Generator().manual_seed(config.seed)
     size = len(vocabulary)
     shapes = [(size, config.dimension), (size, config.dimension), (size,), (size,)]
-    weights = [
+    word, context, word_bias, context_bias = (
         ((torch.rand(shape, generator=generator) - 0.5) / config.dimension).requires_grad_()
         for shape in shapes
-    ]
-    optimizer, schedule = _adam([*weights], config.glove_rate, config.glove_steps)
+    )
+    weights = [word, context, word_bias, context_bias]
+    optimizer, schedule = _adam(weights, config.glove_rate, config.glove_steps)
     for _ in range(config.glove_steps):
         optimizer.zero_grad()
-        glove_loss(*weights, counts, config.glove_cutoff).backward()
+        loss = glove_loss(word, context, word_bias, context_bias, counts, config.glove_cutoff)
+        loss.backward()
         optimizer.step()
         schedule.step()
-    return WordVectors(vocabulary.words, (weights[0] + weights[1]).detach())
+    return WordVectors(vocabulary.words, (word + context).detach())

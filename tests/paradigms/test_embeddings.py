@@ -49,7 +49,9 @@ def test_neighbourhoods_by_loop(vocabulary):
     wanted = []
     for text in ids:
         line = [0, 0, *text, 0]
-        wanted += [(line[i], [line[i - 2], line[i - 1], line[i + 1]]) for i in range(2, len(line) - 1)]
+        wanted += [
+            (line[i], [line[i - 2], line[i - 1], line[i + 1]]) for i in range(2, len(line) - 1)
+        ]
     assert list(zip(middle.tolist(), around.tolist(), strict=True)) == wanted
 
 
@@ -231,7 +233,12 @@ def test_nnlm_learns_what_comes_next(vocabulary):
 
 def test_glove_loss_pair_by_pair():
     counts = torch.tensor([[0.0, 30, 2], [30, 100, 0], [2, 0, 400]], dtype=torch.float64)
-    word, context, a, b = doubles(3, 2), doubles(3, 2, seed=1), doubles(3, seed=2), doubles(3, seed=3)
+    word, context, a, b = (
+        doubles(3, 2),
+        doubles(3, 2, seed=1),
+        doubles(3, seed=2),
+        doubles(3, seed=3),
+    )
     wanted = 0.0
     for i in range(3):
         for j in range(3):
