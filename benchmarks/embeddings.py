@@ -41,6 +41,7 @@ FOLDER = ROOT / "book" / "results" / "embeddings"
 SEEDS = range(5)
 TABLES = ("intrinsic", "senses", "tagging", "projection")
 COUNTS, NNLM, CBOW, SKIPGRAM, GLOVE = "counts", "NNLM", "CBOW", "skip-gram", "GloVe"
+LEARNED = {"own places": True, "other words": False}  # from which a probe learns
 METHODS = (COUNTS, NNLM, CBOW, SKIPGRAM, GLOVE)
 
 
@@ -49,7 +50,7 @@ class Measured:
     """Settings of all measurements."""
 
     documents: tuple[int, ...] = (150, 500, 1500)
-    minimum: int = 3  # occurrences that make a word part of the vocabulary
+    minimum: int = 1  # occurrences that make a word part of the vocabulary
     bilm_documents: int = 700
     searched: int = 2500  # held-out documents in which words with two senses are looked for
     plain_documents: int = 50  # held-out documents from which the probes learn
@@ -189,8 +190,8 @@ def projection(vectors: words.WordVectors, seed: int) -> pd.DataFrame:
 def senses(world: World, trained: Trained, seed: int, settings: Measured) -> list[dict[str, Any]]:
     """Balanced accuracy of the sense of each ambiguous word, by model and layer.
 
-    A probe learns to tell two kinds apart on words that are of one kind only, and is asked about
-    the word that is of both. It never sees a label of that word.
+    A probe learns either from other places of the word, or from words that are of one of its two
+    kinds only: then it never sees a label of the word that it is asked about.
     """
     start = seed * settings.searched
     held_out = list(world.documents(settings.searched, start, split="valid"))
@@ -215,35 +216,44 @@ def senses(world: World, trained: Trained, seed: int, settings: Measured) -> lis
         for layer in range(len(next(iter(found.values())))):
             vectors = np.stack([found[o.text][layer, o.place].numpy() for o in places])
             for word in truth.SENSES:
-                accuracy, count = probe(places, vectors, word, seed)
-                rows.append(
-                    {"seed": seed, "model": model, "layer": layer, "word": word}
-                    | {"accuracy": accuracy, "places": count}
-                )
+                row = {"seed": seed, "model": model, "layer": layer, "word": word}
+                row["places"] = sum(o.word == word for o in places)
+                for learned, own in LEARNED.items():
+                    accuracy = probe(places, vectors, word, seed, own=own)
+                    rows.append(row | {"learned": learned, "accuracy": accuracy})
     return rows
 
 
 def probe(
-    places: Sequence[truth.Occurrence], vectors: np.ndarray, word: str, seed: int
-) -> tuple[float, int]:
-    """Balanced accuracy on a word's places, and their number.
+    places: Sequence[truth.Occurrence], vectors: np.ndarray, word: str, seed: int, *, own: bool
+) -> float:
+    """Balanced accuracy of a linear probe on the places of a word with two senses.
 
     Args:
         places: N occurrences.
         vectors: (N, F).
         word: one of :data:`~rlhf_lab.paradigms.word_truth.SENSES`.
+        own: learn from the word's places in other documents, the even ones for the odd ones and
+            the other way round; else from all words that are of one of the two kinds only.
+
+    Returns:
+        NaN where a sense is missing.
     """
-    kinds = truth.SENSES[word]
-    labels = np.array([o.sense for o in places])
-    plain = np.array([o.word not in truth.SENSES for o in places])
-    learn = plain & np.isin(labels, kinds)
-    asked = np.array([o.word == word for o in places])
-    if len(set(labels[asked])) < 2:
-        return float("nan"), int(asked.sum())
-    regression = LogisticRegression(class_weight="balanced", max_iter=300, random_state=seed)
-    model = make_pipeline(StandardScaler(), regression).fit(vectors[learn], labels[learn])
-    told = model.predict(vectors[asked])
-    return float(balanced_accuracy_score(labels[asked], told)), int(asked.sum())
+    labels, text = np.array([o.sense for o in places]), np.array([o.text for o in places])
+    same = np.array([o.word == word for o in places])
+    if own:
+        folds = [(same & (text % 2 == i), same & (text % 2 != i)) for i in range(2)]
+    else:
+        plain = np.array([o.word not in truth.SENSES for o in places])
+        folds = [(plain & np.isin(labels, truth.SENSES[word]), same)]
+    found = []
+    for learn, asked in folds:
+        if len(set(labels[learn])) < 2 or len(set(labels[asked])) < 2:
+            return float("nan")
+        regression = LogisticRegression(class_weight="balanced", max_iter=300, random_state=seed)
+        model = make_pipeline(StandardScaler(), regression).fit(vectors[learn], labels[learn])
+        found.append(balanced_accuracy_score(labels[asked], model.predict(vectors[asked])))
+    return float(np.mean(found))
 
 
 # --- few labels -----------------------------------------------------------------------------------

@@ -91,13 +91,13 @@ def test_one_vector_cannot_tell_two_senses():
     kinds = [(word, "person") for word in lexicon.PEOPLE if word != "cook"]
     kinds += [(word, "skill") for word in truth.KINDS["skill"] if word not in truth.SENSES]
     kinds += [("cook", "person"), ("cook", "skill")]
-    places = [truth.Occurrence(0, 0, w, s) for w, s in kinds for _ in range(5)]
+    places = [truth.Occurrence(text, 0, w, s) for w, s in kinds for text in range(5)]
     rng = np.random.default_rng(0)
     table = {w: rng.normal(size=3) for w, _ in kinds}
     same = np.stack([table[o.word] for o in places])
-    assert published.probe(places, same, "cook", 0) == (0.5, 10)
+    assert all(published.probe(places, same, "cook", 0, own=own) == 0.5 for own in (True, False))
     told = same + np.array([[9.0 * (o.sense == "skill"), 0, 0] for o in places])
-    assert published.probe(places, told, "cook", 0) == (1.0, 10)
+    assert all(published.probe(places, told, "cook", 0, own=own) == 1 for own in (True, False))
 
 
 def test_a_tagger_on_vectors_reaches_words_without_labels():
