@@ -175,8 +175,13 @@ def test_skip_gram_ends_at_the_shifted_pmi():
     rows, columns = counts.sum(1), counts.sum(0)
     share = columns / columns.sum()
     word, output = doubles(3, 3).requires_grad_(), doubles(3, 3, seed=1).requires_grad_()
-    optimizer = torch.optim.LBFGS([word, output], max_iter=500, tolerance_grad=1e-12,
-                                  tolerance_change=1e-15, line_search_fn="strong_wolfe")  # fmt: skip
+    optimizer = torch.optim.LBFGS(
+        [word, output],
+        max_iter=500,
+        tolerance_grad=1e-12,
+        tolerance_change=1e-15,
+        line_search_fn="strong_wolfe",
+    )
 
     def closure():
         optimizer.zero_grad()
