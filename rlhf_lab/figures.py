@@ -473,14 +473,9 @@ def labelled_points(
         )
     for row in data[data[label].isin(written)].to_dict("records"):
         figure.add_annotation(
-            x=row[x],
-            y=row[y],
-            text=f"<b>{row[label]}</b>",
-            showarrow=True,
-            arrowhead=0,
-            ax=24,
-            ay=-24,
-        )
+            x=row[x], y=row[y], text=f"<b>{row[label]}</b>", arrowcolor=_color(5), arrowhead=0,
+            ax=24, ay=-24,
+        )  # fmt: skip
     columns = {label: label, color: color, x: x_label, y: y_label}
     records = [
         {shown: _plain(row[column]) for column, shown in columns.items()}
