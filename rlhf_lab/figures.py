@@ -474,6 +474,68 @@ def timeline(
     return figure
 
 
+def labelled_points(
+    data: pd.DataFrame,
+    *,
+    x: str,
+    y: str,
+    color: str,
+    label: str,
+    title: str,
+    alt: str,
+    x_label: str,
+    y_label: str,
+    written: Sequence[str] = (),
+) -> go.Figure:
+    """One marker per row, named when it is pointed at: a projector.
+
+    Args:
+        data: one row per point.
+        x, y: columns of the axes, numbers.
+        color: column whose values become colours and symbols, in order of appearance; at most six.
+        label: column of the points' names.
+        title: the finding, as a sentence.
+        alt: what a reader who cannot see the figure should know.
+        x_label, y_label: what the axes show.
+        written: names that stand beside their points all the time.
+
+    Raises:
+        InputError: as :func:`learning_curves`; more than six colours; a written name without a
+            point.
+    """
+    _require_texts(title=title, alt=alt, x_label=x_label, y_label=y_label)
+    _require_columns(data, numbers=(x, y), others=(color, label))
+    groups = _series(data, color)
+    if len(groups) > len(SYMBOLS):
+        raise InputError(color, len(groups), f"at most {len(SYMBOLS)} values", "draw fewer groups")
+    missing = set(written) - set(data[label])
+    if missing:
+        raise InputError("written", sorted(missing), "names of points", "leave them out")
+    figure = go.Figure()
+    for i, (name, rows) in enumerate(groups):
+        names = [str(value) for value in rows[label]]
+        figure.add_scatter(
+            x=rows[x].tolist(),
+            y=rows[y].tolist(),
+            mode="markers",
+            marker={"color": _color(i), "symbol": SYMBOLS[i], "size": 7},
+            name=name,
+            customdata=names,
+            hovertemplate=f"%{{customdata}}<extra>{name}</extra>",
+        )
+    for row in data[data[label].isin(written)].to_dict("records"):
+        figure.add_annotation(
+            x=row[x], y=row[y], text=f"<b>{row[label]}</b>", arrowcolor=_color(5), arrowhead=0,
+            ax=24, ay=-24,
+        )  # fmt: skip
+    columns = {label: label, color: color, x: x_label, y: y_label}
+    records = [
+        {shown: _plain(row[column]) for column, shown in columns.items()}
+        for row in data.to_dict("records")
+    ]
+    return _finish(figure, title, alt, x_label, y_label, records)
+
+
 def _require_texts(**texts: str) -> None:
     for argument, text in texts.items():
         if not text.strip():

@@ -17,6 +17,7 @@ from rlhf_lab.figures import (
     bars_with_intervals,
     frontier,
     heat,
+    labelled_points,
     learning_curves,
     mean_interval,
     small_multiples,
@@ -173,6 +174,28 @@ def test_timeline_has_a_marker_for_each_event() -> None:
     }  # fmt: skip
     with pytest.raises(InputError, match="CRF"):
         timeline(pd.concat([EVENTS, EVENTS]), x="year", y="name", color="kind", **TEXTS)
+
+
+def test_points_keep_their_names() -> None:
+    words = pd.DataFrame(
+        {"x": [0.0, 1, 2], "y": [1.0, 0, 1], "kind": ["animal", "food", "animal"],
+         "word": ["fox", "corn", "owl"]}
+    )  # fmt: skip
+    arguments = {"x": "x", "y": "y", "color": "kind", "label": "word", **TEXTS}
+    figure = labelled_points(words, **arguments, written=["owl"])
+    assert [(t.name, list(t.customdata)) for t in figure.data] == [
+        ("animal", ["fox", "owl"]), ("food", ["corn"])
+    ]  # fmt: skip
+    (note,) = figure.layout.annotations
+    assert (note.text, note.x, note.y) == ("<b>owl</b>", 2, 1)
+    assert figure.layout.meta["data"][1] == {
+        "word": "corn", "kind": "food", "step": 1, TEXTS["y_label"]: 0,
+    }  # fmt: skip
+    with pytest.raises(InputError, match="zebra"):
+        labelled_points(words, **arguments, written=["zebra"])
+    many = pd.concat([words.assign(kind=str(i)) for i in range(7)])
+    with pytest.raises(InputError, match="at most 6"):
+        labelled_points(many, **arguments)
 
 
 def test_every_figure_carries_alternative_text_and_its_numbers(runs: pd.DataFrame) -> None:
