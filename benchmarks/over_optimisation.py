@@ -11,132 +11,55 @@ texts are left out. What the same code has measured before is read from ``runs/`
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import json
 import time
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from scipy.stats import rankdata
-from torch import nn
 
-from benchmarks.labeling import pair_share
-from benchmarks.reward_model import EXAMINER, ROOT, SFT, Start, short_prompts, start
-from rlhf_lab.config import PPOConfig, RMConfig
-from rlhf_lab.encoding import encode_prompts
-from rlhf_lab.evaluate import answers, exact_kl, gold_report, rm_scores
+from benchmarks.followed import TABLES, Measured, Taught, measure
+from benchmarks.reward_model import EXAMINER, ROOT, SFT, Start, start
 from rlhf_lab.files import atomic_write, file_hash
 from rlhf_lab.fingerprint import code_fingerprint, fingerprint
-from rlhf_lab.models import ASSETS, ScalarModel, reward_function
-from rlhf_lab.over_optimisation import best_of_n_kl_of_pool, best_of_n_mean
-from rlhf_lab.pipeline import PEOPLE, PPO_START, RANKING_START, sample_rankings
-from rlhf_lab.ppo import PPOTrainer
+from rlhf_lab.models import ASSETS
 from rlhf_lab.provenance import manifest
-from rlhf_lab.records import Prompt, Ranking
-from rlhf_lab.reward import train_reward_model
 from rlhf_lab.widgets import over_optimisation as explorer
 from rlhf_lab.widgets.files import write_published
 
 FOLDER = ROOT / "book" / "results" / "over-optimisation"
 SEEDS = (0, 1, 2, 3, 4)
 FEW, MANY, SMALL, BLIND, SIGHTED = "few", "many", "one layer", "manners", "manners and topic"
-TABLES = ("course", "best_of_n", "reward_models", "answers")
-ATTRIBUTES = ("follows", "truth", "relevance", "harm", "hedge", "form")
-
-
-@dataclass(frozen=True)
-class Taught:
-    """What a reward model learns from.
-
-    Attributes:
-        rankings: how many; 0 for the shipped examiner, which has learned before.
-        layers: of the SFT policy's body that it keeps, from below; 0 for all.
-        qualities: what inhabitants write for these rankings, one answer each; none for answers of
-            the SFT policy, the base model and inhabitants of all kinds.
-        borrowed: adds right answers to other prompts, as many.
-    """
-
-    rankings: int = 0
-    layers: int = 0
-    qualities: tuple[str, ...] = ()
-    borrowed: int = 0
-
-
 MANNERS = ("right", "right", "rude", "hedging", "hedging")
 REWARD_MODELS = {
     FEW: Taught(60),
     MANY: Taught(240),
     SMALL: Taught(240, layers=1),
     EXAMINER: Taught(),
-    BLIND: Taught(60, qualities=MANNERS),
-    SIGHTED: Taught(60, qualities=MANNERS, borrowed=2),
+    BLIND: Taught(60, qualities=MANNERS, compared=False),
+    SIGHTED: Taught(60, qualities=MANNERS, borrowed=2, compared=False),
 }
-COMPARED = (FEW, MANY, SMALL, EXAMINER)  # also by best-of-n, and in the explorer
-
-
-@dataclass(frozen=True)
-class Measured:
-    """How long the runs are, and how much of them is measured.
-
-    Attributes:
-        prompts: that each seed's PPO draws from.
-        tests: prompts on which policies are measured, the same at each place of ``at``.
-        at: iterations after which they are.
-        pooled: of these prompts, for the pools of a seed; ``pool`` answers to each.
-        n: answers of which the best is taken.
-        shown: of these prompts, whose answers are kept for the first seed.
-    """
-
-    prompts: int = 600
-    tests: int = 80
-    at: tuple[int, ...] = (0, 1, 2, 3, 4, 6, 9, 13, 20)
-    pooled: int = 16
-    pool: int = 256
-    n: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-    shown: int = 40
-    rm: RMConfig = field(
-        default_factory=lambda: RMConfig(learning_rate=5e-4, batch_size=8, epochs=2)
-    )
-    ppo: PPOConfig = field(
-        default_factory=lambda: PPOConfig(
-            steps=20,
-            batch_size=64,
-            minibatches=2,
-            max_response_length=32,
-            beta=0.0,
-            gamma=0.0,
-            warmup_steps=2,
-            checkpoint_every=0,
-        )
-    )
 
 
 def run() -> None:
     """Do the runs that are missing, write the tables."""
     started, settings = time.time(), Measured()
     given = start()
-    found = [
-        _measured(given, name, seed, settings) for seed in SEEDS for name in REWARD_MODELS
-    ]
-    tables = {
-        name: pd.DataFrame(row for one in found for row in one[name]) for name in TABLES
-    }
+    found = [_measured(given, name, seed, settings) for seed in SEEDS for name in REWARD_MODELS]
+    tables = {name: pd.DataFrame(row for one in found for row in one[name]) for name in TABLES}
     for name, rows in tables.items():
         atomic_write(FOLDER / f"{name}.csv", rows.to_csv(index=False, float_format="%.5g"))
         if name != "answers":
             keys = [key for key in ("model", "step", "n") if key in rows]
             means = rows.groupby(keys, sort=False).mean(numeric_only=True)
             print(name, means.round(3).to_string(), sep="\n")
-    taught = {name: REWARD_MODELS[name] for name in COMPARED}
-    published = explorer.published(tables["course"], tables["best_of_n"], {
-        name: {"rankings": one.rankings, "layers": one.layers} for name, one in taught.items()
-    })  # fmt: skip
+    compared = {
+        name: {"rankings": taught.rankings, "layers": taught.layers}
+        for name, taught in REWARD_MODELS.items()
+        if taught.compared
+    }
+    published = explorer.published(tables["course"], tables["best_of_n"], compared)
     write_published(FOLDER / "explorer.json", published)
     configs: dict[str, Any] = {"Measured": settings, **REWARD_MODELS}
     about = manifest("python -m benchmarks over_optimisation", configs, SEEDS, started)
@@ -147,242 +70,25 @@ def run() -> None:
 
 
 def _measured(given: Start, name: str, seed: int, settings: Measured) -> dict[str, Any]:
-    """The rows of one reward model and seed, by table."""
-    path = _work(settings) / f"{name.replace(' ', '-')}-seed-{seed}.json"
+    """The rows of one reward model and seed, by table, and the seconds that they took."""
+    code = code_fingerprint(
+        "rlhf_lab.pipeline", "rlhf_lab.over_optimisation", "benchmarks.followed"
+    )
+    work = _folder(code, file_hash(SFT / "difference.safetensors"), dataclasses.asdict(settings))
+    own = fingerprint(dataclasses.asdict(REWARD_MODELS[name]))
+    path = work / f"{name.replace(' ', '-')}-{own}-seed-{seed}.json"
     if not path.is_file():
         before = time.process_time()
-        rows: dict[str, Any] = measure(given, name, seed, settings)
-        rows["seconds"] = round(time.process_time() - before, 1)
-        atomic_write(path, json.dumps(rows))
-        print(f"{name}, seed {seed}: {rows['seconds']:.0f} s", flush=True)
+        rows: dict[str, Any] = measure(given, REWARD_MODELS[name], seed, settings, work)
+        seconds = round(time.process_time() - before, 1)
+        atomic_write(path, json.dumps({**rows, "seconds": seconds}))
+        print(f"{name}, seed {seed}: {seconds:.0f} s", flush=True)
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    for table in TABLES:
+        found[table] = [{"model": name, "seed": seed, **row} for row in found[table]]
     return found
 
 
-def _work(settings: Measured) -> Path:
-    """Where the rows of these settings are kept."""
-    code = code_fingerprint("rlhf_lab.ppo", "rlhf_lab.evaluate", "benchmarks.over_optimisation")
-    models = [file_hash(SFT / "difference.safetensors")]
-    taught = {name: dataclasses.asdict(one) for name, one in REWARD_MODELS.items()}
-    key = fingerprint([code, *models, dataclasses.asdict(settings), taught])
-    return ROOT / "runs" / f"published-over-optimisation-{key}"
-
-
-def measure(given: Start, name: str, seed: int, settings: Measured) -> dict[str, Any]:
-    """Make one reward model, follow it by PPO and, if it is compared, choose by it."""
-    tests = short_prompts(given.world, "test", settings.tests, 0)
-    model, history = reward_model(given, REWARD_MODELS[name], seed, settings)
-    course, said = follow(given, model, tests, seed, settings)
-    rows: dict[str, Any] = {
-        "course": [{"model": name, "seed": seed, **row} for row in course],
-        "answers": [{"model": name, **row} for row in said] if seed == SEEDS[0] else [],
-        "best_of_n": [],
-        "reward_models": [],
-    }
-    if name in COMPARED:
-        own = tests[settings.pooled * seed :][: settings.pooled]
-        pools = pooled(given, own, seed, settings)
-        proxies = [scored(given, model, prompt, pool) for prompt, pool in zip(own, pools, strict=True)]
-        rows["best_of_n"] = [
-            {"model": name, "seed": seed, **row} for row in choose(proxies, pools, settings.n)
-        ]
-        rows["reward_models"] = [
-            {"model": name, "seed": seed, **row} for row in judged(model, proxies, pools, history)
-        ]
-    return rows
-
-
-# --- reward models --------------------------------------------------------------------------------
-
-
-def reward_model(
-    given: Start, taught: Taught, seed: int, settings: Measured
-) -> tuple[ScalarModel, list[dict[str, Any]]]:
-    """The reward model and the history of its training; the examiner has none."""
-    if taught.rankings == 0:
-        return given.examiner.copy(), []
-    model = ScalarModel.from_policy(given.sft, seed)
-    if taught.layers:
-        shorten(model, taught.layers)
-    config = dataclasses.replace(settings.rm, seed=seed)
-    ranked = rankings(given, taught, seed)
-    history = train_reward_model(model, given.tokenizer, ranked, config, quiet=True)
-    return model, history
-
-
-def shorten(model: ScalarModel, layers: int) -> None:
-    """Keep the lowest layers of a GPT-2 only, and its last normalisation."""
-    body: Any = model.backbone
-    body.h = nn.ModuleList(list(body.h)[:layers])
-    body.config.n_layer = layers
-
-
-def rankings(given: Start, taught: Taught, seed: int) -> list[Ranking]:
-    """Answers to training prompts, each ranked by one training labeler.
-
-    More rankings of a seed contain fewer: a reward model that has seen 240 has seen the 60, too.
-    """
-    first = RANKING_START + 20_000 * seed
-    prompts = short_prompts(given.world, "train", taught.rankings, first)
-    if not taught.qualities:
-        return sample_rankings(
-            given.world, {"sft": given.sft, "base": given.base},
-            {"sft": 0.5, "base": 0.1, PEOPLE: 0.4}, given.tokenizer, prompts,
-            max_new_tokens=32, seed=seed,
-        )  # fmt: skip
-    return mannered(given, taught, prompts, seed)
-
-
-def mannered(
-    given: Start, taught: Taught, prompts: Sequence[Prompt], seed: int
-) -> list[Ranking]:
-    """Rankings of answers of chosen qualities, with some borrowed from other prompts."""
-    found = []
-    for place, prompt in enumerate(prompts):
-        texts = [given.world.answer(prompt, i, q) for i, q in enumerate(taught.qualities)]
-        for step in range(1, taught.borrowed + 1):
-            other = prompts[(place + step) % len(prompts)]
-            texts.append(given.world.answer(other, step, "right"))
-        texts = list(dict.fromkeys(texts))
-        found.append(given.world.rank(prompt, texts, index=seed))
-    return found
-
-
-# --- training ---------------------------------------------------------------------------------------
-
-
-def follow(
-    given: Start, model: ScalarModel, tests: Sequence[Prompt], seed: int, settings: Measured
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """PPO without a penalty; what the policy is and says on the way.
-
-    Returns:
-        A row for each place of the settings: ``step``, ``kl``, ``proxy``, ``gold`` and its
-        attributes, ``words``, ``different`` (share of answers that are different texts). And the
-        answers to the first prompts before and after.
-    """
-    policy = copy.deepcopy(given.sft)
-    length = settings.ppo.max_response_length
-    course: list[dict[str, Any]] = []
-    said: list[dict[str, Any]] = []
-
-    def look(step: int) -> None:
-        texts = answers(policy, given.tokenizer, tests, max_new_tokens=length, seed=seed)
-        nats = exact_kl(policy, given.sft, given.tokenizer, tests, texts, max_new_tokens=length)
-        proxy = rm_scores(model, given.tokenizer, tests, texts)
-        report = gold_report(given.world, tests, texts)
-        course.append({
-            "step": step, "kl": float(np.mean(nats)), "proxy": float(np.mean(proxy)),
-            **report[["gold", *ATTRIBUTES, "words"]].mean().to_dict(),
-            "different": len(set(texts)) / len(texts),
-        })  # fmt: skip
-        if step in (0, settings.ppo.steps):
-            said.extend(
-                {"step": step, "prompt": prompt.text, "answer": text, "proxy": score, "gold": gold}
-                for prompt, text, score, gold in zip(
-                    tests[: settings.shown], texts, proxy, report.gold, strict=False
-                )
-            )
-
-    look(0)
-    first = PPO_START + 20_000 * seed
-    asked = [p.text for p in short_prompts(given.world, "train", settings.prompts, first)]
-    PPOTrainer(
-        policy,
-        given.sft,
-        reward_function(model),
-        model.copy(),
-        given.tokenizer,
-        encode_prompts(given.tokenizer, asked),
-        None,
-        dataclasses.replace(settings.ppo, seed=seed),
-        callback=lambda step, _: look(step) if step in settings.at else None,
-        quiet=True,
-    ).train()
-    return course, said
-
-
-# --- choosing ---------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Pool:
-    """Answers to one prompt: different texts, how often each was drawn, and its gold score."""
-
-    texts: list[str]
-    counts: list[int]
-    gold: list[float]
-
-    def spread(self, values: Sequence[float]) -> np.ndarray:
-        """Values of the texts as values of all draws."""
-        return np.repeat(np.asarray(values, dtype=np.float64), self.counts)
-
-
-def pooled(
-    given: Start, prompts: Sequence[Prompt], seed: int, settings: Measured
-) -> list[Pool]:
-    """Independent answers of the SFT policy; kept, for every reward model chooses from them."""
-    path = _work(settings) / f"pool-seed-{seed}.json"
-    if not path.is_file():
-        everything = [prompt for prompt in prompts for _ in range(settings.pool)]
-        length = settings.ppo.max_response_length
-        texts = answers(
-            given.sft, given.tokenizer, everything, max_new_tokens=length, seed=10_000 + seed
-        )
-        pools = []
-        for place, prompt in enumerate(prompts):
-            counts = Counter(texts[place * settings.pool :][: settings.pool])
-            gold = [given.world.gold(prompt, text) for text in counts]
-            pools.append({"texts": list(counts), "counts": list(counts.values()), "gold": gold})
-        atomic_write(path, json.dumps(pools))
-    return [Pool(**one) for one in json.loads(path.read_text(encoding="utf-8"))]
-
-
-def scored(given: Start, model: ScalarModel, prompt: Prompt, pool: Pool) -> list[float]:
-    """Proxies of a pool's texts, rounded: what differs by rounding alone must tie."""
-    found = rm_scores(model, given.tokenizer, [prompt] * len(pool.texts), pool.texts)
-    return [round(score, 5) for score in found]
-
-
-def choose(
-    proxies: Sequence[Sequence[float]], pools: Sequence[Pool], ns: Sequence[int]
-) -> list[dict[str, float]]:
-    """For each n the mean over prompts of KL, proxy and gold of the best of n by the proxy."""
-    rows = []
-    for n in ns:
-        found = []
-        for proxy, pool in zip(proxies, pools, strict=True):
-            drawn, gold = pool.spread(proxy), pool.spread(pool.gold)
-            found.append((
-                best_of_n_kl_of_pool(drawn, n),
-                best_of_n_mean(drawn, drawn, n),
-                best_of_n_mean(drawn, gold, n),
-            ))  # fmt: skip
-        kl, best, gold = np.mean(found, axis=0).tolist()
-        rows.append({"n": n, "kl": kl, "proxy": best, "gold": gold})
-    return rows
-
-
-def judged(
-    model: ScalarModel,
-    proxies: Sequence[Sequence[float]],
-    pools: Sequence[Pool],
-    history: Sequence[Mapping[str, Any]],
-) -> list[dict[str, float]]:
-    """How good a reward model is on SFT answers: pairs ordered as by gold, rank correlation.
-
-    Texts count once. ``correlation`` is Spearman's, a mean over prompts with differing gold.
-    """
-    gold = [[round(value, 6) for value in pool.gold] for pool in pools]
-    correlations = [
-        np.corrcoef(rankdata(mine), rankdata(theirs))[0, 1]
-        for mine, theirs in zip(proxies, gold, strict=True)
-        if len(set(theirs)) > 1 and len(set(mine)) > 1
-    ]
-    return [{
-        "parameters": sum(weight.numel() for weight in model.parameters()),
-        "steps": len(history),
-        "accuracy": pair_share(proxies, gold),
-        "correlation": float(np.mean(correlations)),
-        "different": float(np.mean([len(pool.texts) for pool in pools])),
-    }]  # fmt: skip
+def _folder(*inputs: Any) -> Path:
+    """Where the rows of these inputs are kept."""
+    return ROOT / "runs" / f"published-over-optimisation-{fingerprint(list(inputs))}"

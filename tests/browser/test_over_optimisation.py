@@ -20,9 +20,7 @@ pytestmark = pytest.mark.browser
 LABELS = labels("over-optimisation")
 FIXTURE = Path(__file__).parents[1] / "book/fixture/book/results/over-optimisation.json"
 PUBLISHED = read_published(FIXTURE, over_optimisation.FORMAT)
-NAMES = {
-    model["id"]: over_optimisation.model_name(LABELS, model) for model in PUBLISHED["models"]
-}
+NAMES = {model["id"]: over_optimisation.model_name(LABELS, model) for model in PUBLISHED["models"]}
 HOSTILE = "<img src=x onerror=window.ran=1></script><script>window.ran=1</script> [a](javascript:1)"
 
 
