@@ -78,12 +78,11 @@ def best_of_n_mean(proxy: Numbers, values: Numbers, n: int) -> float:
         raise InputError("n", n, f"1 to {len(proxy)}", "draw more answers, or choose a smaller n")
     _, place = np.unique(proxy, return_inverse=True)
     tied = np.bincount(place, weights=values) / np.bincount(place)
-    ordered = tied[np.sort(place)]
-    weight, total = n / len(proxy), 0.0  # of the best of all; then downwards
-    for i in range(len(proxy), n - 1, -1):
-        total += weight * ordered[i - 1]
-        weight *= (i - n) / max(i - 1, 1)
-    return float(total)
+    ordered = tied[np.sort(place)][n - 1 :]
+    # From the best answer of all, which is in n/N of the subsets, downwards.
+    i = np.arange(len(proxy), n, -1)
+    weights = n / len(proxy) * np.cumprod(np.concatenate([[1.0], (i - n) / (i - 1)]))
+    return float(weights @ ordered[::-1])
 
 
 def predicted_gain(d: Numbers, alpha: float, beta: float, form: str) -> np.ndarray:
