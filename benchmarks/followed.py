@@ -65,22 +65,23 @@ class Measured:
         shown: of these prompts, whose answers are kept for the first seed.
     """
 
-    prompts: int = 600
-    tests: int = 80
-    at: tuple[int, ...] = (0, 1, 2, 3, 4, 6, 9, 13, 20)
-    pooled: int = 16
-    pool: int = 256
-    n: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-    shown: int = 40
+    prompts: int = 400
+    tests: int = 48
+    at: tuple[int, ...] = (0, 1, 2, 3, 5, 8, 14)
+    pooled: int = 8
+    pool: int = 128
+    n: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64, 128)
+    shown: int = 32
     rm: RMConfig = field(
         default_factory=lambda: RMConfig(learning_rate=5e-4, batch_size=8, epochs=2)
     )
     ppo: PPOConfig = field(
         default_factory=lambda: PPOConfig(
-            steps=20,
-            batch_size=64,
+            steps=14,
+            batch_size=48,
             minibatches=2,
-            max_response_length=32,
+            micro_batch_size=24,
+            max_response_length=24,
             beta=0.0,
             gamma=0.0,
             warmup_steps=2,
@@ -150,7 +151,7 @@ def rankings(given: Start, taught: Taught, seed: int) -> list[Ranking]:
         return sample_rankings(
             given.world, {"sft": given.sft, "base": given.base},
             {"sft": 0.5, "base": 0.1, PEOPLE: 0.4}, given.tokenizer, prompts,
-            max_new_tokens=32, seed=seed,
+            max_new_tokens=24, seed=seed,
         )  # fmt: skip
     return mannered(given, taught, prompts, seed)
 

@@ -5,7 +5,7 @@ to ``book/results/over-optimisation``. From the SFT policy of the first publishe
 without a penalty follows reward models of several qualities, and best-of-n chooses by the same ones
 from pools of SFT answers. Two more reward models differ in one thing that their rankings contain.
 A seed changes rankings, new heads, samples and PPO; the prompts on which policies are measured are
-the same, and each seed has its own fifth of them for best-of-n. To cost little, prompts with long
+the same, and each seed has its own of them for best-of-n. To cost little, prompts with long
 texts are left out. What the same code has measured before is read from ``runs/``.
 """
 
@@ -29,13 +29,13 @@ from rlhf_lab.widgets import over_optimisation as explorer
 from rlhf_lab.widgets.files import write_published
 
 FOLDER = ROOT / "book" / "results" / "over-optimisation"
-SEEDS = (0, 1, 2, 3, 4)
+SEEDS = (0, 1, 2)
 FEW, MANY, SMALL, BLIND, SIGHTED = "few", "many", "one layer", "manners", "manners and topic"
 MANNERS = ("right", "right", "rude", "hedging", "hedging")
 REWARD_MODELS = {
     FEW: Taught(60),
-    MANY: Taught(240),
-    SMALL: Taught(240, layers=1),
+    MANY: Taught(180),
+    SMALL: Taught(180, layers=1),
     EXAMINER: Taught(),
     BLIND: Taught(60, qualities=MANNERS, compared=False),
     SIGHTED: Taught(60, qualities=MANNERS, borrowed=2, compared=False),
