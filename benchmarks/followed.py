@@ -143,7 +143,7 @@ def shorten(model: ScalarModel, layers: int) -> None:
 def rankings(given: Start, taught: Taught, seed: int) -> list[Ranking]:
     """Answers to training prompts, each ranked by one training labeler.
 
-    More rankings of a seed contain fewer: a reward model that has seen 240 has seen the 60, too.
+    More rankings of a seed contain fewer: a reward model that has seen 180 has seen the 60, too.
     """
     first = RANKING_START + 20_000 * seed
     prompts = short_prompts(given.world, "train", taught.rankings, first)

@@ -46,7 +46,14 @@ def run() -> None:
     """Do the runs that are missing, write the tables."""
     started, settings = time.time(), Measured()
     given = start()
-    found = [_measured(given, name, seed, settings) for seed in SEEDS for name in REWARD_MODELS]
+    parts = [
+        (name, seed)
+        for is_compared in (True, False)
+        for seed in SEEDS
+        for name, taught in REWARD_MODELS.items()
+        if taught.compared is is_compared
+    ]
+    found = [_measured(given, name, seed, settings) for name, seed in parts]
     tables = {name: pd.DataFrame(row for one in found for row in one[name]) for name in TABLES}
     for name, rows in tables.items():
         atomic_write(FOLDER / f"{name}.csv", rows.to_csv(index=False, float_format="%.5g"))
