@@ -39,17 +39,10 @@ class Taught:
     Attributes:
         rankings: how many; 0 for the shipped examiner, which has learned before.
         layers: of the SFT policy's body that it keeps, from below; 0 for all.
-        qualities: what inhabitants write for these rankings, one answer each; none for answers of
-            the SFT policy, the base model and inhabitants of all kinds.
-        borrowed: adds right answers to other prompts, as many.
-        compared: chosen by, too.
     """
 
     rankings: int = 0
     layers: int = 0
-    qualities: tuple[str, ...] = ()
-    borrowed: int = 0
-    compared: bool = True
 
 
 @dataclass(frozen=True)
@@ -93,7 +86,7 @@ class Measured:
 def measure(
     given: Start, taught: Taught, seed: int, settings: Measured, work: Path
 ) -> dict[str, list[dict[str, Any]]]:
-    """Make one reward model, follow it by PPO and, if it is compared, choose by it.
+    """Make one reward model, follow it by PPO, and choose by it.
 
     Args:
         work: folder of the pools, which all reward models of a seed share.
@@ -104,15 +97,15 @@ def measure(
     tests = short_prompts(given.world, "test", settings.tests, 0)
     model, history = reward_model(given, taught, seed, settings)
     course, said = follow(given, model, tests, seed, settings)
-    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in TABLES}
-    rows |= {"course": course, "answers": said if seed == 0 else []}
-    if taught.compared:
-        own = tests[settings.pooled * seed :][: settings.pooled]
-        pools = pooled(given, own, seed, settings, work)
-        proxies = [scored(given, model, *pair) for pair in zip(own, pools, strict=True)]
-        rows["best_of_n"] = choose(proxies, pools, settings.n)
-        rows["reward_models"] = judged(model, proxies, pools, history)
-    return rows
+    own = tests[settings.pooled * seed :][: settings.pooled]
+    pools = pooled(given, own, seed, settings, work)
+    proxies = [scored(given, model, *pair) for pair in zip(own, pools, strict=True)]
+    return {
+        "course": course,
+        "best_of_n": choose(proxies, pools, settings.n),
+        "reward_models": judged(model, proxies, pools, history),
+        "answers": said if seed == 0 else [],
+    }
 
 
 # --- reward models --------------------------------------------------------------------------------
@@ -147,26 +140,11 @@ def rankings(given: Start, taught: Taught, seed: int) -> list[Ranking]:
     """
     first = RANKING_START + 20_000 * seed
     prompts = short_prompts(given.world, "train", taught.rankings, first)
-    if not taught.qualities:
-        return sample_rankings(
-            given.world, {"sft": given.sft, "base": given.base},
-            {"sft": 0.5, "base": 0.1, PEOPLE: 0.4}, given.tokenizer, prompts,
-            max_new_tokens=24, seed=seed,
-        )  # fmt: skip
-    return mannered(given, taught, prompts, seed)
-
-
-def mannered(given: Start, taught: Taught, prompts: Sequence[Prompt], seed: int) -> list[Ranking]:
-    """Rankings of answers of chosen qualities, with some borrowed from other prompts."""
-    found = []
-    for place, prompt in enumerate(prompts):
-        texts = [given.world.answer(prompt, i, q) for i, q in enumerate(taught.qualities)]
-        for step in range(1, taught.borrowed + 1):
-            other = prompts[(place + step) % len(prompts)]
-            texts.append(given.world.answer(other, step, "right"))
-        texts = list(dict.fromkeys(texts))
-        found.append(given.world.rank(prompt, texts, index=seed))
-    return found
+    return sample_rankings(
+        given.world, {"sft": given.sft, "base": given.base},
+        {"sft": 0.5, "base": 0.1, PEOPLE: 0.4}, given.tokenizer, prompts,
+        max_new_tokens=24, seed=seed,
+    )  # fmt: skip
 
 
 # --- training ---------------------------------------------------------------------------------

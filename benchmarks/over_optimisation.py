@@ -3,7 +3,8 @@
 Writes the tables of the chapter on over-optimisation, the file of its explorer and their manifest
 to ``book/results/over-optimisation``. From the SFT policy of the first published quickstart, PPO
 without a penalty follows reward models of several qualities, and best-of-n chooses by the same ones
-from pools of SFT answers. Two more reward models differ in one thing that their rankings contain.
+from pools of SFT answers. Two more reward models, by which is only chosen, differ in one thing that
+their rankings contain.
 A seed changes rankings, new heads, samples and PPO; the prompts on which policies are measured are
 the same, and each seed has its own of them for best-of-n. To cost little, prompts with long
 texts are left out. What the same code has measured before is read from ``runs/``.
@@ -19,7 +20,9 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.followed import TABLES, Measured, Taught, measure
+from benchmarks import blind_spot, followed
+from benchmarks.blind_spot import Shown
+from benchmarks.followed import Measured, Taught
 from benchmarks.reward_model import EXAMINER, ROOT, SFT, Start, start
 from rlhf_lab.files import atomic_write, file_hash
 from rlhf_lab.fingerprint import code_fingerprint, fingerprint
@@ -30,45 +33,47 @@ from rlhf_lab.widgets.files import write_published
 
 FOLDER = ROOT / "book" / "results" / "over-optimisation"
 SEEDS = (0, 1, 2)
-FEW, MANY, SMALL, BLIND, SIGHTED = "few", "many", "one layer", "manners", "manners and topic"
-MANNERS = ("right", "right", "rude", "hedging", "hedging")
+FEW, MANY, SMALL = "few", "many", "one layer"
 REWARD_MODELS = {
     FEW: Taught(60),
     MANY: Taught(180),
     SMALL: Taught(180, layers=1),
     EXAMINER: Taught(),
-    BLIND: Taught(60, qualities=MANNERS, compared=False),
-    SIGHTED: Taught(60, qualities=MANNERS, borrowed=2, compared=False),
 }
+BLIND, SIGHTED = "manners", "manners and topic"
+SHOWN = {BLIND: Shown(), SIGHTED: Shown(borrowed=2)}
+TABLES = (*followed.TABLES, "blind", "picks")
 
 
 def run() -> None:
     """Do the runs that are missing, write the tables."""
     started, settings = time.time(), Measured()
     given = start()
-    parts = [
-        (name, seed)
-        for is_compared in (True, False)
+    found = [
+        _measured(given, name, seed, settings)
+        for names in (REWARD_MODELS, SHOWN)
         for seed in SEEDS
-        for name, taught in REWARD_MODELS.items()
-        if taught.compared is is_compared
+        for name in names
     ]
-    found = [_measured(given, name, seed, settings) for name, seed in parts]
-    tables = {name: pd.DataFrame(row for one in found for row in one[name]) for name in TABLES}
+    tables = {
+        name: pd.DataFrame(row for one in found for row in one.get(name, [])) for name in TABLES
+    }
     for name, rows in tables.items():
         atomic_write(FOLDER / f"{name}.csv", rows.to_csv(index=False, float_format="%.5g"))
-        if name != "answers":
+        if name not in ("answers", "picks"):
             keys = [key for key in ("model", "step", "n") if key in rows]
             means = rows.groupby(keys, sort=False).mean(numeric_only=True)
             print(name, means.round(3).to_string(), sep="\n")
-    compared = {
-        name: {"rankings": taught.rankings, "layers": taught.layers}
-        for name, taught in REWARD_MODELS.items()
-        if taught.compared
-    }
-    published = explorer.published(tables["course"], tables["best_of_n"], compared)
+    published = explorer.published(
+        tables["course"],
+        tables["best_of_n"],
+        {
+            name: {"rankings": taught.rankings, "layers": taught.layers}
+            for name, taught in REWARD_MODELS.items()
+        },
+    )
     write_published(FOLDER / "explorer.json", published)
-    configs: dict[str, Any] = {"Measured": settings, **REWARD_MODELS}
+    configs: dict[str, Any] = {"Measured": settings, **REWARD_MODELS, **SHOWN}
     about = manifest("python -m benchmarks over_optimisation", configs, SEEDS, started)
     about["sft_sha256"] = file_hash(SFT / "difference.safetensors")
     about["examiner_sha256"] = file_hash(ASSETS / EXAMINER / "model.safetensors")
@@ -78,24 +83,32 @@ def run() -> None:
 
 def _measured(given: Start, name: str, seed: int, settings: Measured) -> dict[str, Any]:
     """The rows of one reward model and seed, by table, and the seconds that they took."""
-    code = code_fingerprint(
-        "rlhf_lab.pipeline", "rlhf_lab.over_optimisation", "benchmarks.followed"
-    )
-    work = _folder(code, file_hash(SFT / "difference.safetensors"), dataclasses.asdict(settings))
-    own = fingerprint(dataclasses.asdict(REWARD_MODELS[name]))
-    path = work / f"{name.replace(' ', '-')}-{own}-seed-{seed}.json"
+    kept = settings, file_hash(SFT / "difference.safetensors")
+    work = _folder("benchmarks.followed", *kept)
+    taught, folder = (REWARD_MODELS | SHOWN)[name], work
+    if isinstance(taught, Shown):
+        folder = _folder("benchmarks.blind_spot", *kept)
+    own = fingerprint(dataclasses.asdict(taught))
+    path = folder / f"{name.replace(' ', '-')}-{own}-seed-{seed}.json"
     if not path.is_file():
         before = time.process_time()
-        rows: dict[str, Any] = measure(given, REWARD_MODELS[name], seed, settings, work)
+        rows: dict[str, Any]
+        if isinstance(taught, Shown):
+            rows = blind_spot.measure(given, taught, seed, settings, work)
+        else:
+            rows = followed.measure(given, taught, seed, settings, work)
         seconds = round(time.process_time() - before, 1)
         atomic_write(path, json.dumps({**rows, "seconds": seconds}))
         print(f"{name}, seed {seed}: {seconds:.0f} s", flush=True)
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    for table in TABLES:
-        found[table] = [{"model": name, "seed": seed, **row} for row in found[table]]
-    return found
+    return {
+        table: [{"model": name, "seed": seed, **row} for row in rows] if table in TABLES else rows
+        for table, rows in found.items()
+    }
 
 
-def _folder(*inputs: Any) -> Path:
-    """Where the rows of these inputs are kept."""
-    return ROOT / "runs" / f"published-over-optimisation-{fingerprint(list(inputs))}"
+def _folder(module: str, settings: Measured, sft: str) -> Path:
+    """Where is kept what the code of a module has measured."""
+    code = code_fingerprint("rlhf_lab.pipeline", "rlhf_lab.over_optimisation", module)
+    key = fingerprint([code, sft, dataclasses.asdict(settings)])
+    return ROOT / "runs" / f"published-over-optimisation-{key}"

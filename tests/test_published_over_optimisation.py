@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import torch
 
-from benchmarks import followed
+from benchmarks import blind_spot, followed
 from benchmarks import over_optimisation as published
 from benchmarks.labeling import remembering
 from benchmarks.reward_model import Start
@@ -97,23 +97,36 @@ def test_only_borrowed_answers_differ_in_topic(given):
     """Manners alone: who is neither rude nor hedging has answered; borrowed answers have not."""
     world = given.world
     plain, topic = (
-        followed.rankings(given, dataclasses.replace(published.REWARD_MODELS[name], rankings=20), 0)
-        for name in (published.BLIND, published.SIGHTED)
+        blind_spot.rankings(given, dataclasses.replace(shown, rankings=20), 0)
+        for shown in (published.SHOWN[published.BLIND], published.SHOWN[published.SIGHTED])
     )
-    prompts = {p.text: p for p in followed.short_prompts(
-        world, "train", 20, followed.RANKING_START)}  # fmt: skip
+    prompts = {
+        p.text: p for p in followed.short_prompts(world, "train", 20, followed.RANKING_START)
+    }
     unanswered = {}
     for name, ranked in (("plain", plain), ("topic", topic)):
         found = [
-            (a.follows, one.ranks[i])
+            a.follows < 0.5
             for one in ranked
-            for i, text in enumerate(one.completions)
+            for text in one.completions
             for a in (world.judge(prompts[one.prompt], text),)
             if not a.harm and not a.hedge and a.refusal == 0
         ]
-        unanswered[name] = np.mean([follows < 0.5 for follows, _ in found])
+        unanswered[name] = np.mean(found)
     assert unanswered["plain"] < 0.05 and unanswered["topic"] > 0.3
     assert [one.prompt for one in plain] == [one.prompt for one in topic]
+
+
+def test_picks_are_the_favourites_of_the_pool(given, tmp_path):
+    shown = dataclasses.replace(published.SHOWN[published.BLIND], rankings=4)
+    found = blind_spot.measure(given, shown, 0, SETTINGS, tmp_path)
+    rows = pd.DataFrame(found["blind"]).set_index("n")
+    assert rows.index.tolist() == [1, 2, 8] and rows.proxy.is_monotonic_increasing
+    tests = followed.short_prompts(given.world, "test", 2, 0)
+    for prompt, pick in zip(tests, found["picks"], strict=True):
+        assert pick["prompt"] == prompt.text
+        assert pick["gold"] == pytest.approx(given.world.gold(prompt, pick["answer"]))
+    assert rows.gold[8] == pytest.approx(np.mean([pick["gold"] for pick in found["picks"]]))
 
 
 def test_the_explorer_has_gains_since_the_first_policy():
