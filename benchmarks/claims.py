@@ -106,6 +106,22 @@ class Results:
         own = found[(found.arm == arm) & (found.epochs == 1) & (found.rate == rate)]
         return own[own["where"] == "held out"].set_index("seed").loss
 
+    def followed(self, quantity: str, model: str) -> pd.DataFrame:
+        """A column of PPO without a penalty by a reward model: rows are seeds, columns steps."""
+        found = self.table("over-optimisation/course")
+        return found[found.model == model].pivot(index="seed", columns="step", values=quantity)
+
+    def chosen(self, quantity: str, model: str) -> pd.DataFrame:
+        """A column of best-of-n by a reward model: rows are seeds, columns n."""
+        found = self.table("over-optimisation/best_of_n")
+        return found[found.model == model].pivot(index="seed", columns="n", values=quantity)
+
+    def farthest_good(self, model: str) -> pd.Series:
+        """√KL where the gold score along PPO without a penalty is highest, by seed."""
+        gold, nats = self.followed("gold", model), self.followed("kl", model)
+        best = gold.idxmax(axis=1)
+        return pd.Series({seed: nats.loc[seed, step] ** 0.5 for seed, step in best.items()})
+
     def of_ceiling(self) -> pd.DataFrame:
         """Percent of what noise allows that the reward model reaches, by group of labelers."""
         found = self.table("behaviour/reward_model")
@@ -121,6 +137,7 @@ def _table(path: Path) -> pd.DataFrame:
 BASE, PROMPTED, SFT, PPO, PTX = "base", "prompted base", "SFT", "PPO, γ = 0", "PPO-ptx"
 BETA, GAMMA = 0.02, 1.0  # the defaults
 ENDINGS = "suite/story ending/0"
+FEW, MANY, SMALL = "few", "many", "one layer"  # reward models of the over-optimisation runs
 Values = Callable[[Results], pd.Series]
 VALUES: Mapping[str, Values] = {
     "prompted-over-base": lambda r: r.win(PROMPTED, BASE),
@@ -155,7 +172,38 @@ VALUES: Mapping[str, Values] = {
     "sft-preferred-gently": lambda r: 100 * (r.epochs("wins", "smaller steps", 16) - 0.5),
     "shuffled-overfits": lambda r: _shuffled(r, 5e-4),
     "shuffled-overfits-fast": lambda r: _shuffled(r, 2e-3),
+    "over-optimisation": lambda r: -_since_best(r.followed("gold", MANY), r.followed("gold", MANY)),
+    "over-optimisation-gain": lambda r: _at_best(r.followed("gold", MANY)) - _first(r),
+    "over-optimisation-proxy": lambda r: _since_best(
+        r.followed("gold", MANY), r.followed("proxy", MANY)
+    ),
+    "over-optimisation-choice": lambda r: (
+        -_since_best(r.chosen("gold", MANY), r.chosen("gold", MANY))
+    ),
+    "larger-later": lambda r: r.farthest_good(MANY) - r.farthest_good(SMALL),
+    "more-rankings-later": lambda r: r.farthest_good(MANY) - r.farthest_good(FEW),
 }
+
+
+def best_by_others(gold: pd.DataFrame) -> pd.Series:
+    """For each row the column with the highest mean over all other rows."""
+    return pd.Series({seed: gold.drop(index=seed).mean().idxmax() for seed in gold.index})
+
+
+def _at_best(gold: pd.DataFrame) -> pd.Series:
+    best = best_by_others(gold)
+    return pd.Series({seed: gold.loc[seed, column] for seed, column in best.items()})
+
+
+def _since_best(gold: pd.DataFrame, quantity: pd.DataFrame) -> pd.Series:
+    """How a quantity changes from the best column by gold to the last."""
+    best = best_by_others(gold)
+    ends = quantity.iloc[:, -1]
+    return pd.Series({seed: ends[seed] - quantity.loc[seed, best[seed]] for seed in gold.index})
+
+
+def _first(results: Results) -> pd.Series:
+    return results.followed("gold", MANY).iloc[:, 0]
 
 
 def _longer(results: Results, column: str, recipe: str) -> pd.Series:

@@ -115,8 +115,9 @@ def test_labels_of_the_over_optimisation_explorer() -> None:
     source = (files.STATIC / "over-optimisation.js").read_text(encoding="utf-8")
     used = set(re.findall(r"labels\.(\w+)", source))
     used |= set(re.findall(r'"(finding_\w+)"', source))
-    used |= {f"form_{name}" for name in ("rl", "bon")} | {"m_rm_score", "m_gold"}
-    used |= {f"read_{name}" for name in ("rm_score", "gold", "peak")}
+    used |= {f"method_{name}" for name in ("rl", "bon")} | {"m_proxy", "m_gold"}
+    used |= {f"model_{name}" for name in ("ranked", "shortened", "examiner")}
+    used |= {f"read_{name}" for name in ("proxy", "gold", "peak")}
     assert used == catalogue.keys() - {"title", "alt", "still"}
 
 

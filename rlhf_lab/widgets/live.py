@@ -248,25 +248,24 @@ def _progress(
 
 
 class OverOptimisationExplorer(Explorer):
-    """Proxy and gold reward of a sweep's runs against √KL, with fitted forms.
+    """Proxy and gold against √KL, for several reward models, with fitted forms.
 
     Args:
-        sweep: folder with the tables of ``rlhf-lab sweep``.
+        published: what :func:`rlhf_lab.widgets.over_optimisation.published` returns.
         language: of the labels.
 
     Raises:
-        InputError: for a folder without a sweep, or a language without labels.
+        InputError: for a language without labels.
     """
 
     _esm = bundle(f"{over_optimisation.NAME}.js", "notebook.js")
 
-    gamma = traitlets.Float().tag(sync=True)
-    form = traitlets.Unicode().tag(sync=True)
+    model = traitlets.Unicode().tag(sync=True)
+    method = traitlets.Unicode().tag(sync=True)
     stop = traitlets.Float().tag(sync=True)
 
-    def __init__(self, sweep: str | Path, *, language: str = "en") -> None:
-        shown = over_optimisation.data(read_sweep(sweep))
-        super().__init__(over_optimisation.NAME, shown, language)
+    def __init__(self, published: Mapping[str, Any], *, language: str = "en") -> None:
+        super().__init__(over_optimisation.NAME, over_optimisation.data(published), language)
 
 
 class RankingWidget(Explorer):

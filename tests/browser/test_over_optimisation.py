@@ -13,15 +13,14 @@ import numpy as np
 import pytest
 
 from rlhf_lab.widgets import over_optimisation
-from rlhf_lab.widgets.files import labels
-from rlhf_lab.widgets.sweep_data import read_sweep
+from rlhf_lab.widgets.files import labels, read_published
 
 pytestmark = pytest.mark.browser
 
 LABELS = labels("over-optimisation")
-FIXTURE = Path(__file__).parents[1] / "book/fixture/book/results/sweep"
-PUBLISHED = read_sweep(FIXTURE)
-GAMMA, STOP = range(2)  # the sliders, from top to bottom
+FIXTURE = Path(__file__).parents[1] / "book/fixture/book/results/over-optimisation.json"
+PUBLISHED = read_published(FIXTURE, over_optimisation.FORMAT)
+NAMES = {model["id"]: over_optimisation.model_name(LABELS, model) for model in PUBLISHED["models"]}
 HOSTILE = "<img src=x onerror=window.ran=1></script><script>window.ran=1</script> [a](javascript:1)"
 
 
@@ -77,69 +76,72 @@ def test_fits_are_those_of_least_squares(render: Any, form: str) -> None:
     assert seen.page.evaluate(few) == [None, None, None, 0, None, None]
 
 
-def test_the_readout_is_that_of_the_runs(explorer: Any) -> None:
-    """By keyboard: each γ, both forms, the slider at a place of the test's own."""
+def test_the_readout_is_that_of_the_points(explorer: Any) -> None:
+    """By keyboard: each reward model, both methods, the slider at a place of the test's own."""
     seen = explorer()
     page = seen.page
-    sliders = page.get_by_role("slider")
-    runs = over_optimisation.gains(PUBLISHED)
-    for gamma, key in ((0.0, "Home"), (1.0, "End")):
-        sliders.nth(GAMMA).focus()
-        page.keyboard.press(key)
-        for form in ("rl", "bon"):
-            page.get_by_label(LABELS[f"form_{form}"], exact=True).check()
-            sliders.nth(STOP).focus()
+    stop = page.get_by_role("slider")
+    points = over_optimisation.frame(PUBLISHED)
+    for model, name in NAMES.items():
+        page.get_by_label(name, exact=True).check()
+        for method in over_optimisation.METHODS:
+            page.get_by_label(LABELS[f"method_{method}"], exact=True).check()
+            stop.focus()
             page.keyboard.press("Home")
             for _ in range(9):
                 page.keyboard.press("ArrowRight")
-            own = runs[(runs["gamma"] == gamma) & (runs["root"] > 0)]
+            own = points[(points["model"] == model) & (points["method"] == method)]
             shown = readout(page)
-            for name in ("rm_score", "gold"):
-                a, b = fit(own["root"].to_numpy(), own[name].to_numpy(), form)
-                expected = value(0.45, a, b, form)
-                assert number(shown[LABELS[f"read_{name}"]]) == pytest.approx(expected, abs=0.006)
-            spoken = sliders.nth(STOP).get_attribute("aria-valuetext")
+            for score in ("proxy", "gold"):
+                a, b = fit(own["root"].to_numpy(), own[score].to_numpy(), method)
+                expected = value(0.45, a, b, method)
+                assert number(shown[LABELS[f"read_{score}"]]) == pytest.approx(expected, abs=0.006)
+            spoken = stop.get_attribute("aria-valuetext")
             assert spoken.startswith("√KL 0.45, 0.2 nats: the reward model says ")
             assert shown[LABELS["read_gold"]] in spoken
+            assert float(stop.get_attribute("max")) == pytest.approx(
+                own["root"].max() * 1.02, abs=over_optimisation.STEP
+            )
     assert not seen.errors
     assert not seen.foreign
 
 
 def test_the_sentence_follows_the_slider(render: Any) -> None:
-    """Runs that lie on a form exactly: rising, falling, lost."""
-    sweep = copy.deepcopy(PUBLISHED)
-    places = {name: sweep["values"].index(name) for name in ("kl", "gold", "rm_score")}
-    start = {entry["seed"]: entry["values"] for entry in sweep["sft"]}
-    for i, run in enumerate(sweep["runs"]):
-        d = 0.5 + 0.4 * i
-        run["gamma"] = 0.0
-        run["values"][places["kl"]] = d * d
-        for name, a, b in (("gold", 1.0, 0.9), ("rm_score", 1.0, 0.1)):
-            before = start[run["seed"]][places[name]]
-            run["values"][places[name]] = before + value(d, a, b, "rl")
-    given = {"data": over_optimisation.data(sweep), "labels": LABELS, "language": "en"}
+    """Points that lie on a form exactly: rising, falling, lost; and one that only falls."""
+    made = copy.deepcopy(PUBLISHED)
+    for i, point in enumerate(made["points"]):
+        d = 0.5 + 0.4 * (i % 9)
+        point["kl"] = d * d
+        point["gold"] = value(d, 1.0, 0.9, "rl") if point["model"] == 0 else -0.3 * d
+        point["proxy"] = value(d, 1.0, 0.1, "rl")
+    given = {"data": over_optimisation.data(made), "labels": LABELS, "language": "en"}
     page = render("over-optimisation", given).page
     peak = np.exp(1 / 0.9 - 1)
     assert f"√KL {peak:.2f}" in readout(page)[LABELS["read_peak"]]
-    stop = page.get_by_role("slider").nth(STOP)
+    stop = page.get_by_role("slider")
+
+    def said(finding: str, at: float, gold: float) -> str:
+        proxy = value(at, 1.0, 0.1, "rl")
+        return LABELS[finding].format(
+            gold=f"{gold:+.2f}".replace("-", "−"), proxy=f"{proxy:+.2f}", peak=f"{peak:.2f}"
+        )
+
     for at, expected in ((1.0, "finding_early"), (2.0, "finding_late"), (3.5, "finding_lost")):
         stop.fill(str(at))
-        gold, proxy = value(at, 1.0, 0.9, "rl"), value(at, 1.0, 0.1, "rl")
-        text = LABELS[expected].format(
-            gold=f"{gold:+.2f}".replace("-", "−"), rm_score=f"{proxy:+.2f}", peak=f"{peak:.2f}"
-        )
+        text = said(expected, at, value(at, 1.0, 0.9, "rl"))
         assert page.locator(".rl-verdict").inner_text() == text
+    page.get_by_label(list(NAMES.values())[1], exact=True).check()
+    assert page.locator(".rl-verdict").inner_text() == said("finding_falling", 3.5, -0.3 * 3.5)
 
 
 def test_by_mouse_on_the_drawing(explorer: Any) -> None:
     seen = explorer()
     page = seen.page
-    stop = page.get_by_role("slider").nth(STOP)
+    stop = page.get_by_role("slider")
     chart = page.locator(".rl-chart").bounding_box()
     middle = chart["y"] + 80
     page.mouse.click(chart["x"] + chart["width"] - 14, middle)
-    reach = over_optimisation.data(PUBLISHED)["reach"]["max"]
-    assert float(stop.input_value()) == pytest.approx(reach)
+    assert float(stop.input_value()) == pytest.approx(float(stop.get_attribute("max")))
     page.mouse.down()
     page.mouse.move(chart["x"] - 30, middle, steps=3)
     page.mouse.up()
@@ -170,25 +172,26 @@ def test_texts_stay_text(render: Any) -> None:
 def test_the_widget_in_a_notebook(notebook: Any) -> None:
     seen = notebook("over-optimisation", over_optimisation.data(PUBLISHED), LABELS)
     page = seen.page
-    page.get_by_role("slider").nth(GAMMA).focus()
-    page.keyboard.press("End")
-    assert page.evaluate("kernel.values.gamma") == 1
+    page.get_by_label(NAMES["one layer"], exact=True).check()
+    assert page.evaluate("kernel.values.model") == "one layer"
     page.evaluate("kernel.set('stop', 0.1)")
-    assert page.get_by_role("slider").nth(STOP).input_value() == "0.1"
+    assert page.get_by_role("slider").input_value() == "0.1"
     assert page.evaluate("window.reachedJupyter") == 0
     assert not seen.errors
 
 
-def test_the_still_drawing_counts_from_sft() -> None:
+def test_the_still_drawing_has_the_means() -> None:
     figure = over_optimisation.still(LABELS, over_optimisation.data(PUBLISHED))
     records = figure.layout.meta["data"]
-    place = PUBLISHED["values"].index("gold")
-    start = {entry["seed"]: entry["values"][place] for entry in PUBLISHED["sft"]}
+    known = {name: place for place, name in enumerate(NAMES.values())}
     for record in records:
         own = [
-            run["values"][place] - start[run["seed"]]
-            for run in PUBLISHED["runs"]
-            if f"γ = {run['gamma']:g}" == record["line"] and run["beta"] == record["beta"]
+            point["gold"]
+            for point in PUBLISHED["points"]
+            if point["method"] == "rl"
+            and point["model"] == known[record["line"]]
+            and point["at"] == record["at"]
         ]
         assert record[LABELS["m_gold"]] == pytest.approx(np.mean(own))
-    assert re.search(r"lies at √KL = [\d.]+\.$", figure.layout.meta["alt"])
+    assert len(records) == sum(p["method"] == "rl" for p in PUBLISHED["points"]) // 3
+    assert re.search(r"lies at √KL = [\d.]+, by .+\.$", figure.layout.meta["alt"])

@@ -58,11 +58,12 @@ from rlhf_lab.widgets import (
 FOLDER = "components"  # below _static
 RESULTS = "results"  # below _static
 # Drawn from the folder of a sweep.
-SWEEPS = {module.NAME: module for module in (beta_gamma, over_optimisation)}
-PUBLISHED = {module.NAME: module for module in (ranking, token_inspector)}  # drawn from a file
+SWEEPS = {module.NAME: module for module in (beta_gamma,)}
+# Drawn from a file.
+PUBLISHED = {module.NAME: module for module in (ranking, token_inspector, over_optimisation)}
 FACTS = {module.NAME: module for module in (lineage, chooser)}  # drawn from the model facts
 DRAWINGS = {ppo_clip.NAME: ppo_clip} | SWEEPS | PUBLISHED | FACTS
-IN_PAGE = ("state", "reach")  # of a drawing's data; the rest of them is the sweep
+IN_PAGE = ("state",)  # of a drawing's data; the rest of them is the sweep
 
 
 class explorer(nodes.General, nodes.Element):  # noqa: N801 - docutils names nodes so

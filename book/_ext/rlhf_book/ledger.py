@@ -32,9 +32,12 @@ VERDICTS = (
     "not reproduced", "reproduced", "by construction", "not tested yet",
     "not testable at this size",
 )  # fmt: skip
-SUBJECTS = ("preference", "tax", "truth", "toxicity", "labelers", "stages")
+SUBJECTS = ("preference", "tax", "truth", "toxicity", "labelers", "stages", "proxy")
 WHY = ("contrary", "undecided")  # for a claim that was not reproduced; in this order on the page
-DIGITS = {"points": 1, "nats per token": 3, "nats per pair": 3, "utility points": 2}
+DIGITS = {
+    "points": 1, "nats per token": 3, "nats per pair": 3, "utility points": 2,
+    "reward model points": 2, "root nats": 2,
+}  # fmt: skip
 
 Claim = Mapping[str, Any]
 Parse = Callable[[str], list[nodes.Node]]
@@ -77,6 +80,8 @@ def number(claim: Claim) -> str:
         "points": _("percentage points"),
         "nats per token": _("nats per token"),
         "nats per pair": _("nats per pair"),
+        "reward model points": _("points of the reward model"),
+        "root nats": _("√nats"),
         "utility points": _("utility points"),
     }
     return _("{mean} [{low}, {high}] {unit}, {seeds} seeds").format(
@@ -93,6 +98,7 @@ def label(claim: Claim) -> str:
         "toxicity": _("Toxicity"),
         "labelers": _("Labelers"),
         "stages": _("SFT and reward model"),
+        "proxy": _("Over-optimisation"),
     }
     why = {"contrary": _("the contrary holds here"), "undecided": _("our runs leave it open")}
     subject = subjects[claim["about"]]

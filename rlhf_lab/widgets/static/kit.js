@@ -89,6 +89,10 @@ export function slider({ label, range, onInput }) {
       input.setAttribute("aria-valuetext", spoken);
       output.textContent = text;
     },
+    /** @param {number} max the range's new end; a value beyond it moves there */
+    setMax(max) {
+      input.max = String(max);
+    },
   };
 }
 

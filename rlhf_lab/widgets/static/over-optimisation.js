@@ -1,8 +1,9 @@
 /**
- * Over-optimisation explorer: what the reward model says and what the gold score says, against the
- * distance d = √KL that the policy has gone, with the forms that Gao, Schulman and Hilton (2023)
+ * Over-optimisation explorer: what a reward model says and what the gold score says, against the
+ * distance d = √KL from the first policy, with the forms that Gao, Schulman and Hilton (2023)
  * fitted: R(d) = d·(a − b·log d) for reinforcement learning, R(d) = d·(a − b·d) for best-of-n. They
- * write α and β; here β is the price of KL. A slider asks where a reader would stop.
+ * write α and β; here β is the price of KL. A slider asks where a reader would stop. The data are
+ * described in `rlhf_lab.widgets.over_optimisation`.
  */
 
 import {
@@ -18,20 +19,18 @@ import {
   watchWidth,
 } from "./kit.js";
 import { LEFT, RIGHT, clip, dot, evenTicks, frame, layers, line, pixel, roomy } from "./panels.js";
-import { stopSlider } from "./stops.js";
-import { openSweep } from "./sweep-data.js";
 
 /**
  * @typedef {object} State
- * @property {number} gamma whose runs are shown
- * @property {"rl" | "bon"} form
+ * @property {string} model the reward model's id
+ * @property {"rl" | "bon"} method by which it is followed, and the form that is fitted
  * @property {number} stop √KL at which the reader would stop
  *
  * @typedef {{ a: number, b: number }} Fit
  */
 
-const SCORES = ["rm_score", "gold"]; // proxy and gold
-const FORMS = ["rl", "bon"];
+const SCORES = ["proxy", "gold"];
+const METHODS = ["rl", "bon"];
 const CURVE = 80; // points of a drawn form
 
 /** What multiplies −b in R(d)/d. */
@@ -79,50 +78,53 @@ export function peakOf({ a, b }, form) {
  */
 export function render({ root, data, labels, language, onChange }) {
   let state = { ...data.state };
-  const sweep = openSweep(data, []);
   const id = uniqueId();
   const number = numberFormat(language);
-  const weight = (value) => number(value, (String(value).split(".")[1] ?? "").length);
   const signed = (value) => (value > 0 ? "+" : "") + number(value, 2);
-  const step = data.reach.step;
-  const far = data.reach.max;
+  const step = data.step;
+  const ids = data.models.map((model) => model.id);
+  const names = data.models.map((model) => {
+    const kind = model.layers > 0 ? "shortened" : model.rankings > 0 ? "ranked" : "examiner";
+    return fill(labels[`model_${kind}`], { rankings: model.rankings, layers: model.layers });
+  });
 
-  /** [√KL, gain since the SFT policy of its seed] of every run of a γ. */
-  const started = new Map(data.sft.map((entry) => [entry.seed, entry]));
-  const place = Object.fromEntries(SCORES.map((name) => [name, data.values.indexOf(name)]));
+  /** Points of the shown reward model, by the shown method or by the other one. */
+  const places = (isChosen) =>
+    data.points.filter(
+      (point) =>
+        point.model === ids.indexOf(state.model) && isChosen === (point.method === state.method),
+    );
   const pointsOf = (name, isChosen) =>
-    data.runs
-      .filter((run) => isChosen === (run.gamma === state.gamma) && started.has(run.seed))
-      .map((run) => [
-        Math.sqrt(Math.max(sweep.valueOf(run, "kl"), 0)),
-        run.values[place[name]] - started.get(run.seed).values[place[name]],
-      ]);
+    places(isChosen).map((point) => [Math.sqrt(Math.max(point.kl, 0)), point[name]]);
+  /** As far as the shown method has gone by the shown reward model. */
+  const reach = () => {
+    const far = Math.max(...places(true).map((point) => Math.sqrt(Math.max(point.kl, 0))), step);
+    return Number((Math.ceil((far * 1.02) / step) * step).toFixed(6));
+  };
 
   const change = (changes) => {
     show(changes);
     onChange(state);
   };
-  const gamma = stopSlider({
-    label: labels.gamma,
-    className: "rl-slider-gamma",
-    write: weight,
-    onInput: (value) => change({ gamma: value }),
+  const models = radios({
+    legend: labels.model,
+    values: ids,
+    texts: names,
+    onInput: (model) => change({ model }),
+  });
+  const methods = radios({
+    legend: labels.method,
+    values: METHODS,
+    texts: METHODS.map((name) => labels[`method_${name}`]),
+    onInput: (method) => change({ method }),
   });
   const stop = slider({
     label: labels.stop,
-    range: { min: 0, max: far, step },
+    range: { min: 0, max: reach(), step },
     onInput: (value) => change({ stop: value }),
   });
-  const forms = radios({
-    legend: labels.form,
-    values: FORMS,
-    texts: FORMS.map((name) => labels[`form_${name}`]),
-    onInput: (form) => change({ form }),
-  });
   const chart = svg("svg", { class: "rl-chart", role: "img" });
-  const cells = Object.fromEntries(
-    ["rm_score", "gold", "peak"].map((name) => [name, html("dd")]),
-  );
+  const cells = Object.fromEntries(["proxy", "gold", "peak"].map((name) => [name, html("dd")]));
   const lines = Object.entries(cells).map(([name, cell]) =>
     html("div", {}, html("dt", {}, labels[`read_${name}`]), cell),
   );
@@ -130,48 +132,47 @@ export function render({ root, data, labels, language, onChange }) {
   const table = tableOnDemand({
     summary: labels.show_data,
     name: labels.table_name,
-    columns: [labels.short_beta, labels.column_seed, labels.axis_root, labels.m_rm_score, labels.m_gold],
+    columns: [labels.column_seed, labels.column_at, labels.axis_root, labels.m_proxy, labels.m_gold],
     rows: () =>
-      data.runs
-        .filter((run) => run.gamma === state.gamma)
-        .map((run) => [
-          weight(run.beta),
-          String(run.seed),
-          number(Math.sqrt(Math.max(sweep.valueOf(run, "kl"), 0)), 2),
-          ...SCORES.map((name) => number(sweep.valueOf(run, name), 2)),
-        ]),
+      places(true).map((point) => [
+        String(point.seed),
+        String(point.at),
+        number(Math.sqrt(Math.max(point.kl, 0)), 2),
+        ...SCORES.map((name) => number(point[name], 2)),
+      ]),
   });
   root.replaceChildren(
-    gamma.row,
+    models.row,
+    methods.row,
     html("div", { class: "rl-sliders" }, stop.row),
     chart,
     html("div", { class: "rl-area-sentence" }, sentence),
     html("dl", { class: "rl-readout" }, ...lines),
-    forms.row,
     html("p", { class: "rl-small" }, labels.note),
     table.details,
   );
-  gamma.setStops(sweep.gammas);
 
   let width = chart.clientWidth;
   let scale = null;
-  const draw = (fits) => {
+  const draw = (fits, far) => {
     if (width === 0) return; // not in sight: watchWidth tells when it is
     scale = drawGains({ chart, width, far, state, fits, pointsOf, labels, number, id });
   };
 
   const show = (changes) => {
     state = { ...state, ...changes };
+    const far = reach();
+    state.stop = Math.min(state.stop, far);
     const fits = Object.fromEntries(
-      SCORES.map((name) => [name, fitForm(pointsOf(name, true), state.form)]),
+      SCORES.map((name) => [name, fitForm(pointsOf(name, true), state.method)]),
     );
     const gains = Object.fromEntries(
-      SCORES.map((name) => [name, fits[name] && gainAt(fits[name], state.form, state.stop)]),
+      SCORES.map((name) => [name, fits[name] && gainAt(fits[name], state.method, state.stop)]),
     );
-    const peak = fits.gold && peakOf(fits.gold, state.form);
+    const peak = fits.gold && peakOf(fits.gold, state.method);
     const isPeak = peak !== null && peak <= far;
     const said = {
-      gamma: weight(state.gamma),
+      model: names[ids.indexOf(state.model)],
       stop: number(state.stop, 2),
       kl: number(state.stop ** 2, 1),
       peak: isPeak ? number(peak, 2) : labels.none,
@@ -180,24 +181,26 @@ export function render({ root, data, labels, language, onChange }) {
         SCORES.map((name) => [name, gains[name] === null ? labels.none : signed(gains[name])]),
       ),
     };
-    gamma.show(state.gamma, fill(labels.gamma_spoken, said));
+    models.show(state.model);
+    methods.show(state.method);
+    stop.setMax(far);
     stop.show(state.stop, said.stop, fill(labels.stop_spoken, said));
-    forms.show(state.form);
     for (const name of SCORES) cells[name].textContent = said[name];
     cells.peak.textContent = isPeak ? fill(labels.peak_at, said) : labels.no_peak;
     let finding = "finding_rising";
-    if (fits.gold === null || fits.rm_score === null) finding = "finding_none";
+    if (fits.gold === null || fits.proxy === null) finding = "finding_none";
     else if (isPeak && state.stop > peak) finding = gains.gold < 0 ? "finding_lost" : "finding_late";
     else if (isPeak) finding = "finding_early";
+    else if (gains.gold < 0) finding = "finding_falling";
     const text = fill(labels[finding], said);
     if (sentence.textContent !== text) sentence.textContent = text;
     chart.setAttribute("aria-label", fill(labels.chart, said));
-    draw(fits);
+    draw(fits, far);
     table.update();
   };
   const follow = (event) => {
     const raw = scale.value(event.clientX - chart.getBoundingClientRect().left);
-    const snapped = Math.round(Math.min(Math.max(raw, 0), far) / step) * step;
+    const snapped = Math.round(Math.min(Math.max(raw, 0), reach()) / step) * step;
     change({ stop: Number(snapped.toFixed(6)) });
   };
   chart.addEventListener("pointerdown", (event) => {
@@ -222,7 +225,8 @@ function drawGains({ chart, width, far, state, fits, pointsOf, labels, number, i
   const panels = SCORES.map((name, i) => {
     const top = 22 + i * (panelHeight + 28);
     const box = { left: LEFT, right: width - RIGHT, top, bottom: top + panelHeight };
-    const gains = [...pointsOf(name, true), ...pointsOf(name, false)].map(([, gain]) => gain);
+    const all = [...pointsOf(name, true), ...pointsOf(name, false)];
+    const gains = all.filter(([d]) => d <= far).map(([, gain]) => gain);
     const range = roomy([Math.min(0, ...gains), Math.max(0, ...gains)]);
     const x = linear([0, far], [box.left, box.right]);
     return { name, box, range, x, y: linear(range, [box.bottom, box.top]), clip: `${id}-${name}` };
@@ -250,16 +254,16 @@ function drawGains({ chart, width, far, state, fits, pointsOf, labels, number, i
       const fit = fits[name];
       if (fit !== null) {
         const along = Array.from({ length: CURVE + 1 }, (_, i) => (i / CURVE) * far);
-        const gains = along.map((d) => at([d, gainAt(fit, state.form, d)]));
+        const gains = along.map((d) => at([d, gainAt(fit, state.method, d)]));
         shown.append(line("rl-turn rl-turn-beta", gains));
       }
       const left = pixel(x.place(state.stop));
       shown.append(svg("path", { class: "rl-drop", d: `M${left} ${box.top}V${box.bottom}` }));
       if (fit !== null) {
-        shown.append(dot("rl-point", ...at([state.stop, gainAt(fit, state.form, state.stop)]), 6));
+        shown.append(dot("rl-point", ...at([state.stop, gainAt(fit, state.method, state.stop)]), 6));
       }
       return shown;
     });
-  layers(chart, `gains ${width}`, width, panels.at(-1).box.bottom + 42, under, over);
+  layers(chart, `gains ${width} ${state.model} ${state.method}`, width, panels.at(-1).box.bottom + 42, under, over);
   return panels[0].x;
 }
