@@ -71,11 +71,11 @@ def published(
 
 
 def data(published: Mapping[str, Any]) -> dict[str, Any]:
-    """What the drawing gets; it begins with the first reward model and RL, half the way out."""
-    farthest = _reach(published, 0, "rl")
+    """What the drawing gets; it begins with the first reward model and best-of-n, half out."""
+    farthest = _reach(published, 0, "bon")
     state = {
         "model": published["models"][0]["id"],
-        "method": "rl",
+        "method": "bon",
         "stop": _on_slider(farthest / 2),
     }
     return {**published, "step": STEP, "state": state}

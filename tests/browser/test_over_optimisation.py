@@ -116,6 +116,7 @@ def test_the_sentence_follows_the_slider(render: Any) -> None:
         point["proxy"] = value(d, 1.0, 0.1, "rl")
     given = {"data": over_optimisation.data(made), "labels": LABELS, "language": "en"}
     page = render("over-optimisation", given).page
+    page.get_by_label(LABELS["method_rl"], exact=True).check()
     peak = np.exp(1 / 0.9 - 1)
     assert f"√KL {peak:.2f}" in readout(page)[LABELS["read_peak"]]
     stop = page.get_by_role("slider")

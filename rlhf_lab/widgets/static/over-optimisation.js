@@ -170,7 +170,7 @@ export function render({ root, data, labels, language, onChange }) {
       SCORES.map((name) => [name, fits[name] && gainAt(fits[name], state.method, state.stop)]),
     );
     const peak = fits.gold && peakOf(fits.gold, state.method);
-    const isPeak = peak !== null && peak <= far;
+    const isPeak = peak !== null && peak >= step && peak <= far; // nearer is no rise
     const said = {
       model: names[ids.indexOf(state.model)],
       stop: number(state.stop, 2),
