@@ -52,21 +52,23 @@ class Measured:
     Attributes:
         sizes: numbers of labelled examples; steps: of training, for each of them.
         tested: examples on which accuracy is measured.
+        pool: the examples from which each seed draws its own.
         documents: of the web, on which the body's language model is measured afterwards.
         tagged: sentences from which a tagger learns.
     """
 
     sizes: tuple[int, ...] = (32, 128, 512)
-    steps: tuple[int, ...] = (60, 120, 240)
+    steps: tuple[int, ...] = (40, 80, 160)
+    helped: int = 128  # examples of the runs with the auxiliary loss
     pool: int = 2000
-    tested: int = 300
-    documents: int = 40
-    tagged: int = 256
-    tagged_steps: int = 160
-    full: Training = Training(batch_size=16)
-    head: Training = Training(trained="head", learning_rate=1e-2, batch_size=16)
-    lora: Training = Training(trained="lora", learning_rate=5e-3, batch_size=16)
-    scratch: Training = Training(learning_rate=1e-3, batch_size=16)
+    tested: int = 200
+    documents: int = 24
+    tagged: int = 128
+    tagged_steps: int = 80
+    full: Training = Training()
+    head: Training = Training(trained="head", learning_rate=1e-2)
+    lora: Training = Training(trained="lora", learning_rate=5e-3)
+    scratch: Training = Training(learning_rate=1e-3)
     weight: float = 0.5  # of the auxiliary loss, as in Radford et al. 2018, §4.1
     head_steps: int = 400  # its features are computed once, so that steps cost next to nothing
 
@@ -87,8 +89,9 @@ def work(settings: Measured) -> Iterator[Run]:
     for seed in SEEDS:
         for labels in settings.sizes:
             for task in tasks:
-                yield from (Run(task, m, labels, seed) for m in (*METHODS, AUXILIARY))
+                yield from (Run(task, method, labels, seed) for method in METHODS)
         for task in tasks:
+            yield Run(task, AUXILIARY, settings.helped, seed)
             yield Run(task, RANDOM_HEAD, settings.sizes[-1], seed)
         for method in ("causal", "both sides", "both sides, from scratch"):
             yield Run("entities", method, settings.tagged, seed)
@@ -180,6 +183,9 @@ def _classify(
         "fitted": accuracy(right[:some], network.predict(shown[:some])),
         "web_loss": web_loss(network.body, settings.documents),
     }
+    if one.task != "classification":
+        anew = getattr(pair_tasks, one.task)("test", settings.tested, invented=True)
+        found["invented"] = accuracy(anew.labels, network.predict(anew.texts))
     return network, found
 
 
