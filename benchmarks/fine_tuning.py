@@ -65,10 +65,7 @@ class Measured:
     documents: int = 24
     tagged: int = 128
     tagged_steps: int = 80
-    full: Training = Training()
-    head: Training = Training(trained="head", learning_rate=1e-2)
-    lora: Training = Training(trained="lora", learning_rate=5e-3)
-    scratch: Training = Training(learning_rate=1e-3)
+    rates: tuple[float, ...] = (5e-4, 1e-2, 5e-3, 1e-3)  # peaks, in the order of METHODS
     weight: float = 0.5  # of the auxiliary loss, as in Radford et al. 2018, §4.1
     head_steps: int = 400  # its features are computed once, so that steps cost next to nothing
 
@@ -134,17 +131,18 @@ def _measured(one: Run, settings: Measured) -> dict[str, Any]:
 
 def training_of(one: Run, settings: Measured) -> Training:
     """How a run is trained."""
+    full, head, lora, scratch = settings.rates
     if one.task == "entities":
-        base = settings.scratch if "scratch" in one.method else settings.full
-        return dataclasses.replace(base, steps=settings.tagged_steps)
+        rate = scratch if "scratch" in one.method else full
+        return Training(learning_rate=rate, steps=settings.tagged_steps)
     steps = settings.steps[settings.sizes.index(one.labels)]
     return {
-        FULL: dataclasses.replace(settings.full, steps=steps),
-        AUXILIARY: dataclasses.replace(settings.full, steps=steps, auxiliary=settings.weight),
-        HEAD: dataclasses.replace(settings.head, steps=settings.head_steps),
-        RANDOM_HEAD: dataclasses.replace(settings.head, steps=settings.head_steps),
-        LORA: dataclasses.replace(settings.lora, steps=steps),
-        SCRATCH: dataclasses.replace(settings.scratch, steps=steps),
+        FULL: Training(learning_rate=full, steps=steps),
+        AUXILIARY: Training(learning_rate=full, steps=steps, auxiliary=settings.weight),
+        HEAD: Training(trained="head", learning_rate=head, steps=settings.head_steps),
+        RANDOM_HEAD: Training(trained="head", learning_rate=head, steps=settings.head_steps),
+        LORA: Training(trained="lora", learning_rate=lora, steps=steps),
+        SCRATCH: Training(learning_rate=scratch, steps=steps),
     }[one.method]
 
 

@@ -112,6 +112,7 @@ class LoRA(nn.Module):
         self.b = nn.Parameter(torch.zeros(layer.out_features, rank))
 
     def forward(self, x: Tensor) -> Tensor:
+        """(..., in) to (..., out)."""
         return self.layer(x) + self.scale * (x @ self.a.T @ self.b.T)
 
     def merged(self) -> nn.Linear:

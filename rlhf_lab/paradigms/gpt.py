@@ -1,14 +1,13 @@
 """A GPT from scratch that loads published GPT-2 weights and computes what transformers computes.
 
-Modules and weights bear GPT-2's names, so that loading is one loop. Left out, for a reader's sake:
-dropout (0 in our models), a cache for generation, and padding masks, which rows that are padded on
-the right do not need: no token looks at what comes after it.
+Modules and weights bear GPT-2's names, so that loading is one loop. Left out: dropout, a cache for
+generation, and padding masks, which rows that are filled up on the right do not need.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import torch
@@ -22,15 +21,15 @@ ACTIVATIONS = {"gelu": "none", "gelu_new": "tanh"}  # GPT-2's own is an approxim
 
 @dataclass(frozen=True)
 class GPTConfig:
-    """The sizes of a GPT, under the names that they have in its ``config.json``."""
+    """The sizes of a GPT, under the names of ``config.json``."""
 
     vocab_size: int
     n_positions: int
     n_embd: int
     n_layer: int
     n_head: int
-    activation_function: str = "gelu"
-    layer_norm_epsilon: float = 1e-5
+    activation_function: str
+    layer_norm_epsilon: float
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, visible: Tensor) -> Tensor:
@@ -48,7 +47,7 @@ def causal(length: int) -> Tensor:
 
 
 class Attention(nn.Module):
-    """Self-attention with several heads, each in a part of the width: (B, T, D) to (B, T, D)."""
+    """Attention with several heads, each in its part of the width."""
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
@@ -57,13 +56,13 @@ class Attention(nn.Module):
         self.c_proj = nn.Linear(config.n_embd, config.n_embd)
 
     def forward(self, x: Tensor, visible: Tensor) -> Tensor:
+        """(B, T, D) to (B, T, D)."""
         B, T, D = x.shape
         q, k, v = (
             part.view(B, T, self.heads, D // self.heads).transpose(1, 2)
             for part in self.c_attn(x).chunk(3, dim=-1)
         )
-        seen = attention(q, k, v, visible)
-        return self.c_proj(seen.transpose(1, 2).reshape(B, T, D))
+        return self.c_proj(attention(q, k, v, visible).transpose(1, 2).reshape(B, T, D))
 
 
 class MLP(nn.Module):
@@ -76,6 +75,7 @@ class MLP(nn.Module):
         self.c_proj = nn.Linear(4 * config.n_embd, config.n_embd)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, T, D) to (B, T, D)."""
         return self.c_proj(self.act(self.c_fc(x)))
 
 
@@ -90,12 +90,13 @@ class Block(nn.Module):
         self.mlp = MLP(config)
 
     def forward(self, x: Tensor, visible: Tensor) -> Tensor:
+        """(B, T, D) to (B, T, D)."""
         x = x + self.attn(self.ln_1(x), visible)
         return x + self.mlp(self.ln_2(x))
 
 
 class GPT(nn.Module):
-    """Token ids (B, T) to next-token logits (B, T, V); :meth:`hidden` stops before the logits."""
+    """Two tables of embeddings, a stack of blocks, a last norm."""
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
@@ -106,15 +107,15 @@ class GPT(nn.Module):
         self.ln_f = nn.LayerNorm(config.n_embd, config.layer_norm_epsilon)
 
     def hidden(self, tokens: Tensor, visible: Tensor | None = None) -> Tensor:
-        """What the last layer holds at each position, (B, T, D); causal unless told otherwise."""
-        if visible is None:
-            visible = causal(tokens.shape[1])
+        """What the last layer holds, (B, T, D); causal unless told otherwise."""
+        visible = causal(tokens.shape[1]) if visible is None else visible
         x = self.wte(tokens) + self.wpe.weight[: tokens.shape[1]]
         for block in self.h:
             x = block(x, visible)
         return self.ln_f(x)
 
     def forward(self, tokens: Tensor) -> Tensor:
+        """Token ids (B, T) to logits of the next token, (B, T, V)."""
         return self.hidden(tokens) @ self.wte.weight.T
 
 
@@ -126,16 +127,14 @@ def load(folder: str | Path) -> GPT:
     """
     settings = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
     kind = settings.get("model_type"), settings.get("activation_function")
-    if kind[0] != "gpt2" or kind[1] not in ACTIVATIONS:
-        known = f"a gpt2 with one of {', '.join(ACTIVATIONS)}"
-        raise InputError("folder", str(folder), known, f"choose another model, not {kind}")
-    names = GPTConfig.__dataclass_fields__
-    gpt = GPT(GPTConfig(**{name: settings[name] for name in names if name in settings}))
-    stored = load_file(Path(folder) / "model.safetensors")
-    weights = {name.removeprefix("transformer."): w for name, w in stored.items()}
+    if kind not in (known := [("gpt2", activation) for activation in ACTIVATIONS]):
+        raise InputError("folder", str(folder), f"one of {known}", f"not {kind}")
+    gpt = GPT(GPTConfig(**{field.name: settings[field.name] for field in fields(GPTConfig)}))
+    weights = load_file(Path(folder) / "model.safetensors")
     for name, own in gpt.state_dict().items():
+        stored = weights[f"transformer.{name}"]
         transposed = own.dim() == 2 and name.startswith("h.")  # GPT-2 stores (in, out)
-        own.copy_(weights[name].T if transposed else weights[name])
+        own.copy_(stored.T if transposed else stored)
     return gpt
 
 
@@ -143,10 +142,8 @@ def initialise(gpt: GPT, seed: int) -> GPT:
     """Random weights as GPT-2 began: N(0, 0.02²), smaller where a layer adds to the stream."""
     generator = torch.Generator().manual_seed(seed)
     for name, own in gpt.state_dict().items():
-        if own.dim() == 2:
-            layers = 2 * gpt.config.n_layer if name.endswith("c_proj.weight") else 1
-            noise = torch.randn(own.shape, generator=generator, dtype=torch.float64)
-            own.copy_(0.02 / layers**0.5 * noise)
-        else:
-            own.fill_(float("ln_" in name and name.endswith("weight")))
+        layers = 2 * gpt.config.n_layer if name.endswith("c_proj.weight") else 1
+        noise = 0.02 / layers**0.5 * torch.randn(own.shape, generator=generator)
+        ones = torch.full_like(own, "ln_" in name and name.endswith("weight"))
+        own.copy_(noise if own.dim() == 2 else ones)
     return gpt

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-
 import pytest
 import torch
 
@@ -33,8 +31,10 @@ def test_streams_by_hand():
     start, delimiter, extract = 1280, 1281, 1282
 
     def stream(*texts):
-        parts = [[*ids[text], delimiter] for text in texts]
-        return [start, *itertools.chain(*parts)][:-1] + [extract]
+        row = [start]
+        for text in texts:
+            row += [*ids[text], delimiter]
+        return [*row[:-1], extract]
 
     one, two = TASKS["similarity"]
     text, question, red, blue = TASKS["choice"]
@@ -113,7 +113,8 @@ def test_lora_begins_as_the_layer_and_can_be_merged():
 def test_language_model_loss_against_transformers():
     """Texts of two lengths; transformers ignores labels of -100. To 1e-5 nats."""
     model, tokenizer = load_policy("tiny")
-    rows = [tokenizer(t)["input_ids"] for t in ("the fox is red.", "the owl lives in the mill now.")]
+    texts = "the fox is red.", "the owl lives in the mill now."
+    rows = [tokenizer(text)["input_ids"] for text in texts]
     tokens, mask = ft.padded(rows), ft.padded([[1] * len(row) for row in rows])
     wanted = model(input_ids=tokens, labels=tokens.masked_fill(mask == 0, -100)).loss
     logits = gpt.load(ASSETS / "tiny")(tokens)
