@@ -162,13 +162,16 @@ class Training:
 
     Attributes:
         trained: "all" weights, the "head" alone, or the head and "lora" matrices.
-        learning_rate: peak of a cosine with warm-up; steps, batch_size: of examples.
+        learning_rate: of the body (or LoRA), the peak of a cosine with warm-up.
+        head_rate: the same for the head, which starts from nothing and has further to go.
+        steps, batch_size: of examples.
         rank, alpha: of LoRA, on the layers that make queries, keys and values.
         auxiliary: weight of the language model's loss.
     """
 
     trained: str = "all"
-    learning_rate: float = 5e-4
+    learning_rate: float = 3e-4
+    head_rate: float = 5e-3
     steps: int = 150
     batch_size: int = 8
     rank: int = 4
@@ -225,7 +228,14 @@ class FineTuned:
     def _train(self, count: int, loss_of: Callable[[list[int]], Tensor]) -> None:
         """Adam on batches of examples, each seen equally often, in an order of the seed."""
         training, trained = self.training, self._trained()
-        optimizer = torch.optim.Adam(trained, lr=training.learning_rate)
+        peaks = (self.body, training.learning_rate), (self.head, training.head_rate)
+        optimizer = torch.optim.Adam(
+            [
+                {"params": [p for p in part.parameters() if p.requires_grad], "peak": peak}
+                for part, peak in peaks
+            ],
+            lr=0.0,
+        )
         generator = torch.Generator().manual_seed(self.seed)
         order: list[int] = []
         for step in range(training.steps):
@@ -233,7 +243,8 @@ class FineTuned:
                 order += torch.randperm(count, generator=generator).tolist()
             batch, order = order[: training.batch_size], order[training.batch_size :]
             fraction = warmup_cosine(step, training.steps, training.steps // 10)
-            optimizer.param_groups[0]["lr"] = training.learning_rate * fraction
+            for group in optimizer.param_groups:
+                group["lr"] = group["peak"] * fraction
             optimizer.zero_grad()
             loss_of(batch).backward()
             nn.utils.clip_grad_norm_(trained, 1.0)
