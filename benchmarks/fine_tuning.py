@@ -58,7 +58,7 @@ class Measured:
         head_steps: for a frozen body; its features are computed once.
     """
 
-    sizes: tuple[tuple[int, int], ...] = ((16, 20), (64, 40), (256, 80))
+    sizes: tuple[tuple[int, int], ...] = ((64, 40), (256, 80))
     pairs: tuple[int, int] = (256, 100)
     pool: int = 2000
     tested: int = 150
@@ -81,17 +81,18 @@ class Run:
 
 
 def work(settings: Measured) -> Iterator[Run]:
-    """All runs, question by question."""
-    ways = {"classification": dict(settings.sizes)}
-    ways |= {task: dict([settings.pairs]) for task in ("entailment", "choice", "similarity")}
-    for task, sizes in ways.items():
-        for seed in SEEDS:
-            for labels, steps in sizes.items():
-                yield from (Run(task, method, labels, steps, seed) for method in METHODS)
+    """All runs, seed by seed."""
     for seed in SEEDS:
-        for task, sizes in ways.items():
-            labels, steps = list(sizes.items())[-1]
-            yield Run(task, AUXILIARY, labels, steps, seed)
+        for labels, steps in settings.sizes:
+            for method in METHODS:
+                yield Run("classification", method, labels, steps, seed)
+        labels, steps = settings.pairs
+        for task in ("entailment", "choice", "similarity"):
+            for method in (FULL, HEAD, SCRATCH):
+                yield Run(task, method, labels, steps, seed)
+        yield Run("entailment", LORA, labels, steps, seed)
+        yield Run("entailment", AUXILIARY, labels, steps, seed)
+        yield Run("classification", AUXILIARY, *settings.sizes[-1], seed)
 
 
 def run() -> None:
