@@ -19,6 +19,12 @@ TASKS = {
 QUICK = ft.Training(steps=3, batch_size=2, learning_rate=1e-3)
 
 
+def scores(network, texts):
+    """(N, K) of a classifier."""
+    with torch.no_grad():
+        return network._scores(network._features([network._streams(row) for row in texts]))
+
+
 def fitted(task="classification", training=QUICK, seed=0):
     texts = [TASKS[task], tuple(reversed(TASKS[task]))]
     labels = ["0", "1"]
@@ -49,34 +55,24 @@ def test_streams_by_hand():
     assert ft.FineTunedClassifier()._streams("the soup was good.") == wanted["classification"]
 
 
-@torch.no_grad()
 def test_no_text_of_a_similar_pair_is_the_first():
     network, (one, two) = fitted("similarity"), TASKS["similarity"]
-    scores = [
-        network._scores(network._features([network._streams(pair)]))
-        for pair in ((one, two), (two, one))
-    ]
-    assert torch.allclose(*scores, rtol=0, atol=1e-5)
+    found = scores(network, [(one, two), (two, one)])
+    assert torch.allclose(found[0], found[1], rtol=0, atol=1e-5)
 
 
-@torch.no_grad()
 def test_options_are_scored_each_for_itself():
     network, (text, question, red, blue) = fitted("choice"), TASKS["choice"]
-    scores = [
-        network._scores(network._features([network._streams((text, question, *options))]))[0]
-        for options in ((red, blue), (blue, red))
-    ]
-    assert torch.allclose(scores[0], scores[1].flip(0), rtol=0, atol=1e-5)
-    assert abs(scores[0][0] - scores[0][1]) > 1e-4
+    found = scores(network, [(text, question, red, blue), (text, question, blue, red)])
+    assert torch.allclose(found[0], found[1].flip(0), rtol=0, atol=1e-5)
+    assert abs(found[0, 0] - found[0, 1]) > 1e-4
 
 
-@torch.no_grad()
 def test_filling_changes_nothing():
-    network = fitted()
-    short, long = network._streams("red."), network._streams("the soup was good, and so on.")
-    together = network._features([short, long])
-    for i, alone in enumerate((short, long)):
-        assert torch.allclose(network._features([alone])[0], together[i], rtol=0, atol=1e-5)
+    network, texts = fitted(), ["red.", "the soup was good, and so on."]
+    together = scores(network, texts)
+    for i, text in enumerate(texts):
+        assert torch.allclose(scores(network, [text])[0], together[i], rtol=0, atol=1e-5)
 
 
 def test_how_many_numbers_are_trained():
@@ -118,9 +114,8 @@ def test_language_model_loss_against_transformers():
     tokens, mask = ft.padded(rows), ft.padded([[1] * len(row) for row in rows])
     wanted = model(input_ids=tokens, labels=tokens.masked_fill(mask == 0, -100)).loss
     logits = gpt.load(ASSETS / "tiny")(tokens)
-    assert float(ft.language_model_loss(logits, tokens, mask)) == pytest.approx(
-        float(wanted), abs=1e-5
-    )
+    found = ft.language_model_loss(logits, tokens, mask)
+    assert found.item() == pytest.approx(wanted.item(), abs=1e-5)
 
 
 def test_the_auxiliary_loss_is_added_with_its_weight():
@@ -179,15 +174,15 @@ def test_tagger(causal):
             assert torch.allclose(tagger._scores([one])[0], scores, rtol=0, atol=1e-4)
 
 
-@torch.no_grad()
 def test_only_a_tagger_that_looks_both_ways_knows_what_follows():
     for causal in (True, False):
         training = ft.Training(steps=1, batch_size=2)
         tagger = ft.FineTunedTagger(training=training, causal=causal).fit(SENTENCES, TAGS)
-        first, other = (
-            tagger._scores([tagger.encoder.words(("the", "fox", word))])[0][1]
-            for word in ("ran", "slept")
-        )
+        with torch.no_grad():
+            first, other = (
+                tagger._scores([tagger.encoder.words(("the", "fox", word))])[0][1]
+                for word in ("ran", "slept")
+            )
         assert torch.equal(first, other) == causal
 
 
