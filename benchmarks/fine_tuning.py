@@ -112,9 +112,10 @@ def run() -> None:
 
 def _measured(one: Run, settings: Measured) -> dict[str, Any]:
     """The row of one run."""
+    data = "data" if one.task == "classification" else "pair_tasks"
     key = fingerprint([
-        code_fingerprint("rlhf_lab.paradigms.fine_tuning", "rlhf_lab.paradigms.pair_tasks"),
-        code_fingerprint("rlhf_lab.paradigms.data", "rlhf_lab.paradigms.scoring"),
+        code_fingerprint("rlhf_lab.paradigms.fine_tuning", "rlhf_lab.paradigms.scoring"),
+        code_fingerprint(f"rlhf_lab.paradigms.{data}"),
         file_hash(ASSETS / "tiny" / "model.safetensors"),
         dataclasses.asdict(training_of(one, settings)),
         [settings.pool, settings.tested, settings.fitted, settings.documents],

@@ -65,8 +65,7 @@ def similarity(split: str, count: int, seed: int = 0, *, invented: bool = False)
 def choice(split: str, count: int, seed: int = 0, *, invented: bool = False) -> Examples:
     """(text, question, option, option): the label is the number of the right option, from 0.
 
-    Both options stand in the text; the wrong one belongs to somebody else. Arguments and errors
-    are those of :func:`entailment`.
+    The right option stands in the text. Arguments and errors are those of :func:`entailment`.
     """
     return _examples("choice", split, count, seed, invented, _choice)
 
@@ -141,13 +140,9 @@ def _two_ways(
 
 
 def _choice(rng: random.Random, village: _Village) -> Example:
-    relation = rng.choice(SPOKEN_OF)
-    values: list[str] = []
-    while len({*values}) < 2:
-        subjects = rng.sample(village.inhabitants, 2)
-        values = [village.value(rng, relation, subject) for subject in subjects]
-    lines = [statement(relation, s, v, rng) for s, v in zip(subjects, values, strict=True)]
-    asked, options = rng.randrange(2), rng.sample(values, 2)
-    question = fill(rng.choice(RELATIONS[relation].questions), relation, subjects[asked])
-    texts = (f"{lines[0]}. {lines[1]}.", question, *(f"{option}." for option in options))
-    return texts, str(options.index(values[asked]))
+    relation, subject = rng.choice(SPOKEN_OF), rng.choice(village.inhabitants)
+    value = village.value(rng, relation, subject)
+    options = rng.sample([value, village.other(rng, relation, value)], 2)
+    question = fill(rng.choice(RELATIONS[relation].questions), relation, subject)
+    texts = (f"{statement(relation, subject, value, rng)}.", question)
+    return (*texts, *(f"{option}." for option in options)), str(options.index(value))
