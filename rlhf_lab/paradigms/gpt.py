@@ -35,7 +35,7 @@ class GPTConfig:
 def attention(q: Tensor, k: Tensor, v: Tensor, visible: Tensor) -> Tensor:
     """``eq-gpt-attention``: means of ``v``, weighted by how ``q`` and ``k`` agree.
 
-    Each is (B, H, T, d); ``visible``, (T, T) or (B, 1, T, T), says who may look at whom.
+    Each is (B, H, T, d); ``visible`` (T, T) or (B, 1, T, T) says who sees whom.
     """
     scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
     return scores.masked_fill(~visible, -torch.inf).softmax(-1) @ v
@@ -80,7 +80,7 @@ class MLP(nn.Module):
 
 
 class Block(nn.Module):
-    """One layer, ``eq-gpt-block``: look around, then think; each adds to what is there."""
+    """One layer, ``eq-gpt-block``: look around, then think; both add."""
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
