@@ -1,0 +1,56 @@
+"""What the chapter on fine-tuning prints: recomputed small, and whole as it is published."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+import torch
+
+from benchmarks import fine_tuning as published
+from rlhf_lab.models import ASSETS, load_policy
+from rlhf_lab.paradigms import gpt, pair_tasks
+from rlhf_lab.paradigms.fine_tuning import FineTunedClassifier
+from rlhf_lab.world import World
+
+SMALL = published.Measured(pool=12, tested=6, fitted=3, documents=3, head_steps=2)
+
+
+@pytest.mark.parametrize("method", [*published.METHODS, published.AUXILIARY])
+def test_one_run_again(method):
+    """The same network by hand, from the same draw of examples."""
+    one = published.Run("choice", method, labels=6, steps=2, seed=1)
+    found = published.measure(one, SMALL)
+    known, test = pair_tasks.choice("train", 12), pair_tasks.choice("test", 6)
+    drawn = torch.randperm(12, generator=torch.Generator().manual_seed(1))[:6].tolist()
+    start = None if method == published.SCRATCH else "tiny"
+    network = FineTunedClassifier("choice", start, published.training_of(one, SMALL), seed=1)
+    network.fit([known.texts[i] for i in drawn], [known.labels[i] for i in drawn])
+    right = sum(a == b for a, b in zip(network.predict(test.texts), test.labels, strict=True))
+    assert found["accuracy"] == right / 6
+    assert found["trained"] == network.trained_parameters
+    assert found["web_loss"] == pytest.approx(published.web_loss(network.body, 3))
+
+
+def test_loss_on_the_web_is_that_of_transformers():
+    """Token by token over all texts, each behind the token that ends a text. To 1e-5 nats."""
+    theirs, tokenizer = load_policy("tiny")
+    total = count = 0
+    for document in World(0).documents(3, split="valid"):
+        ids = torch.tensor([[0, *tokenizer(document.text)["input_ids"]][:256]])
+        with torch.no_grad():
+            logp = theirs(input_ids=ids).logits.log_softmax(-1)[0, :-1]
+        total -= float(logp.gather(1, ids[0, 1:, None]).sum())
+        count += ids.shape[1] - 1
+    assert published.web_loss(gpt.load(ASSETS / "tiny"), 3) == pytest.approx(
+        total / count, abs=1e-5
+    )
+
+
+def test_every_run_of_the_plan_is_published_once():
+    table = pd.read_csv(published.FOLDER / "runs.csv")
+    planned = [(r.task, r.method, r.labels, r.seed) for r in published.work(published.Measured())]
+    rows = table[["task", "method", "labels", "seed"]].itertuples(index=False, name=None)
+    assert sorted(rows) == sorted(planned)
+    assert len({*planned}) == len(planned)
+    frozen = table[table.method == published.HEAD].web_loss
+    assert frozen.nunique() == 1  # a body that was not touched
