@@ -7,6 +7,9 @@ premise is accepted, whether an answer hedges, and which of several constraints 
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
+
 from rlhf_lab.errors import InputError
 from rlhf_lab.records import Prompt
 from rlhf_lab.world import World
@@ -113,6 +116,20 @@ def constraints_met(world: World, prompt: Prompt, text: str) -> dict[str, bool]:
             one["other"] = m["other"] if m["event"] == "give" else ""
         found[name] = met(one, 3) > plain
     return found
+
+
+def all_met_if_independent(rates: Iterable[float]) -> float:
+    """How often all constraints would be met, were each met by itself at its rate: Π_c p_c
+    (``eq-all-met``).
+
+    Raises:
+        InputError: for a rate outside of 0 to 1.
+    """
+    given = list(rates)
+    for rate in given:
+        if not 0 <= rate <= 1:
+            raise InputError("rates", rate, "0 to 1", "give shares, not percent")
+    return math.prod(given)
 
 
 def _premise(prompt: Prompt) -> tuple[str, str, str]:

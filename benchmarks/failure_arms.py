@@ -1,0 +1,308 @@
+"""What the chapter on failures trains and measures: arms that differ in one thing each.
+
+An arm is a way to an answer. Some are policies of the published sweep; some are SFT policies shown
+other demonstrations; some choose the best of several answers of the usual SFT policy, by a reward
+model taught by other labelers; and some are PPO-ptx runs against such a reward model.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import functools
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from torch import nn
+
+from rlhf_lab.evaluate import answers, gold_report, rm_scores
+from rlhf_lab.failures import (
+    PREMISE_REPLIES,
+    all_met_if_independent,
+    constraints_met,
+    premise_reply,
+    true_twin,
+    without_bait,
+)
+from rlhf_lab.models import ScalarModel
+from rlhf_lab.pipeline import DEMONSTRATION_START, RANKING_START, Chain
+from rlhf_lab.records import Demonstration, Prompt, Ranking
+from rlhf_lab.sft import train_sft
+from rlhf_lab.world import Labeler, World
+from rlhf_lab.world.judge import Attributes, read
+
+APART = 20_000  # prompts between the demonstrations, and the rankings, of two seeds of a chain
+FALSE, TRUE = "false premise", "true premise"
+PLAIN, BAIT = "plainly", "with bait"
+IN_TEXT, NOT_IN_TEXT = "in the text", "not in the text"
+STORY, USUAL = "story", "usual"
+TABLES = ("premises", "hedges", "constraints", "usual", "answers")
+
+NO_FALSE = "SFT, no false premises"
+MORE_FALSE = "SFT, a tenth false"
+BALANCED = "SFT, a tenth false, a tenth true"
+FEW = "SFT, one or two constraints"
+SEVERAL = "SFT, always several"
+SHOWN_OTHERS = (NO_FALSE, MORE_FALSE, BALANCED, FEW, SEVERAL)
+AS_THEY_ARE, LIKING, CHECKING = "as they are", "like hedging", "check first"
+TASTES = (LIKING, CHECKING)
+
+
+@dataclass(frozen=True)
+class Config:
+    """How much is asked, and by how much arms differ.
+
+    Attributes:
+        prompts: test prompts of each kind that provokes a failure.
+        in_text: about a given text that has the answer, and as many about one that has not.
+        usual: test prompts in the usual mix.
+        shown: of each kind, the first of which the answers are kept.
+        best_of: answers of which the best is chosen.
+        share: of the demonstrations, of false premises where there are many.
+        liking: weight of a hedge with those who like it; with all others it is minus that.
+    """
+
+    prompts: int = 100
+    in_text: int = 60
+    usual: int = 100
+    shown: int = 3
+    best_of: int = 8
+    share: float = 0.1
+    liking: float = 0.75
+
+
+Rows = dict[str, list[dict[str, Any]]]
+Write = Callable[[Sequence[Prompt]], list[str]]
+
+
+# --- what is asked, and how answers are counted ---------------------------------------------------
+
+
+def asked(world: World, config: Config) -> dict[str, list[Prompt]]:
+    """Test prompts by kind; those with a true premise and those without bait are twins."""
+    false = world.prompts("test", config.prompts, kind="open_qa", hard="false premise")
+    bait = world.prompts("test", config.prompts, kind="open_qa", hard="hedge bait")
+    return {
+        FALSE: false,
+        TRUE: [true_twin(world, prompt) for prompt in false],
+        PLAIN: [without_bait(prompt) for prompt in bait],
+        BAIT: bait,
+        IN_TEXT: world.prompts("test", config.in_text, kind="closed_qa", hard=""),
+        NOT_IN_TEXT: world.prompts("test", config.in_text, kind="closed_qa", hard="unanswerable"),
+        STORY: [*story_prompts(world, "test", config.prompts, 0, ""),
+                *story_prompts(world, "test", config.prompts, 0, "constraints")],
+        USUAL: world.prompts("test", config.usual),
+    }  # fmt: skip
+
+
+def story_prompts(world: World, split: str, count: int, first: int, hard: str) -> list[Prompt]:
+    """Requests for stories; insults and greetings are asked for by the same use case."""
+    found = world.prompts(split, 2 * count + 20, first, kind="generation", hard=hard)
+    return [prompt for prompt in found if prompt.meta["task"] == "story"][:count]
+
+
+def measure(
+    world: World, questions: Mapping[str, Sequence[Prompt]], write: Write, shown: int
+) -> Rows:
+    """Ask everything and count, by table.
+
+    ``premises``: share of each reply; ``hedges``: shares that hedge, that are right, that say that
+    the text does not tell, and that hedge among answers whose claims are true or false;
+    ``constraints``: by their number, share of each that is met, of all of them together
+    (``each``), of requests of which all are met, and what that would be if each were met by itself
+    as often as it is; ``usual``: the gold score; ``answers`` to the first prompts of each kind.
+    """
+    texts = iter(write([prompt for group in questions.values() for prompt in group]))
+    said = {kind: [next(texts) for _ in group] for kind, group in questions.items()}
+    premises = []
+    for kind in (FALSE, TRUE):
+        replies = [
+            premise_reply(world, prompt, text)
+            for prompt, text in zip(questions[kind], said[kind], strict=True)
+        ]
+        premises += [
+            {"premise": kind, "reply": reply, "share": replies.count(reply) / len(replies),
+             "count": len(replies)}
+            for reply in PREMISE_REPLIES
+        ]  # fmt: skip
+    hedged = [
+        {"asked": kind, **hedging(gold_report(world, questions[kind], said[kind]))}
+        for kind in (PLAIN, BAIT, IN_TEXT, NOT_IN_TEXT)
+    ]
+    report = gold_report(world, questions[USUAL], said[USUAL])
+    kept = [
+        {"kind": kind, "prompt": prompt.text, "answer": text}
+        for kind in questions if kind != USUAL
+        for prompt, text in list(zip(questions[kind], said[kind], strict=True))[part(kind, shown)]
+    ]  # fmt: skip
+    return {
+        "premises": premises,
+        "hedges": hedged,
+        "constraints": by_number(world, questions[STORY], said[STORY]),
+        "usual": [{"gold": float(report.gold.mean()), "count": len(report)}],
+        "answers": kept,
+    }
+
+
+def part(kind: str, shown: int) -> slice:
+    """The first; of the requests for stories the last, which ask for several things."""
+    return slice(-shown, None) if kind == STORY else slice(shown)
+
+
+def hedging(report: pd.DataFrame) -> dict[str, float]:
+    """Shares of the answers of a gold report; NaN where there is none to count."""
+    hedge = report.hedge > 0
+    unknown = report.completion.map(says_unknown)
+    right = (report.truth > 0) & (report.follows > 0)
+    return {
+        "hedged": float(hedge.mean()),
+        "right": float(right.mean()),
+        "unknown": float(unknown.mean()),
+        "hedged_if_true": float(hedge[report.truth > 0].mean()),
+        "hedged_if_false": float(hedge[report.truth < 0].mean()),
+        "gold": float(report.gold.mean()),
+        "count": len(report),
+    }
+
+
+def says_unknown(text: str) -> bool:
+    """Whether an answer says that the text does not tell."""
+    return read(text.strip()).flag("unknown")
+
+
+def by_number(world: World, prompts: Sequence[Prompt], texts: Sequence[str]) -> list[dict]:
+    """The rows of ``constraints``."""
+    found = [constraints_met(world, p, t) for p, t in zip(prompts, texts, strict=True)]
+    rows = []
+    for number in sorted({len(met) for met in found}):
+        own = [met for met in found if len(met) == number]
+        flat = pd.DataFrame([(name, ok) for met in own for name, ok in met.items()],
+                            columns=["constraint", "met"])  # fmt: skip
+        rates = flat.groupby("constraint").met.agg(["mean", "size"])
+        shares = {name: (row["mean"], row["size"]) for name, row in rates.iterrows()}
+        shares["each"] = (flat.met.mean(), len(flat))
+        shares["all"] = (sum(all(met.values()) for met in own) / len(own), len(own))
+        apart = [all_met_if_independent([rates["mean"][name] for name in met]) for met in own]
+        shares["all, if independent"] = (sum(apart) / len(own), len(own))
+        rows += [
+            {"number": number, "constraint": name, "share": float(share), "count": int(count)}
+            for name, (share, count) in shares.items()
+        ]
+    return rows
+
+
+# --- arms: other demonstrations -------------------------------------------------------------------
+
+
+def demonstrations(chain: Chain, arm: str, config: Config) -> list[Demonstration]:
+    """As many as usual, in other proportions.
+
+    Without false premises, or with many, the prompts next in line fill up the number. Requests for
+    stories are exchanged one for one.
+    """
+    world, count = chain.world, chain.config.demonstrations
+    first = DEMONSTRATION_START + chain.config.seed * APART
+    usual = world.prompts("train", count + 100, first)
+    if arm in (FEW, SEVERAL):
+        hard = "constraints" if arm == SEVERAL else ""
+        others = iter(story_prompts(world, "train", count, first, hard))
+        mine = [
+            next(others) if p.meta["task"] == "story" and p.meta["hard"] != hard else p
+            for p in usual[:count]
+        ]
+        return [world.demonstration(prompt) for prompt in mine]
+    number = 0 if arm == NO_FALSE else round(config.share * count)
+    false = world.prompts("train", number, first, kind="open_qa", hard="false premise")
+    true = [true_twin(world, prompt) for prompt in false] if arm == BALANCED else []
+    rest = [prompt for prompt in usual if prompt.meta["hard"] != "false premise"]
+    mine = [*rest[: count - len(false) - len(true)], *false]
+    # Two false premises may have one true twin: another labeler answers it then.
+    return [
+        *(world.demonstration(prompt) for prompt in mine),
+        *(world.demonstration(prompt, index) for index, prompt in enumerate(true)),
+    ]
+
+
+def shown_others(chain: Chain, arm: str, config: Config) -> nn.Module:
+    """The base model fine-tuned on the demonstrations of an arm, as the chain's SFT policy is."""
+    policy = copy.deepcopy(chain.base)
+    settings = chain.config.sft
+    settings = dataclasses.replace(settings, seed=settings.seed + chain.config.seed)
+    mine = demonstrations(chain, arm, config)
+    train_sft(policy, chain.tokenizer, mine, settings, quiet=True)
+    return policy.eval()
+
+
+# --- arms: other labelers -------------------------------------------------------------------------
+
+
+def people(world: World, taste: str, liking: float) -> list[Labeler]:
+    """The training labelers, all with one weight for a hedge."""
+    weight = liking if taste == LIKING else -liking
+    return [
+        dataclasses.replace(person, weights={**person.weights, "hedge": weight})
+        for person in world.labelers()
+    ]
+
+
+def eyes(world: World, taste: str) -> Callable[[Prompt, str], Attributes]:
+    """What the labelers look at.
+
+    Those who check first know whether an answer is true: a hedge before something false is welcome
+    to them, as much as another one is not.
+    """
+
+    def checked(prompt: Prompt, text: str) -> Attributes:
+        found = world.judge(prompt, text)
+        return dataclasses.replace(found, hedge=-found.hedge) if found.truth < 0 else found
+
+    return checked if taste == CHECKING else world.judge
+
+
+def ranked_again(chain: Chain, taste: str, config: Config) -> list[Ranking]:
+    """The same answers as in the chain's rankings, put in order by labelers of another taste.
+
+    The labeler of a prompt and the noise of each judgement do not depend on the taste.
+    """
+    world, seed = chain.world, chain.config.seed
+    known = {
+        prompt.text: prompt
+        for prompt in world.prompts("train", chain.config.rankings, RANKING_START + seed * APART)
+    }
+    labelers, judge = people(world, taste, config.liking), eyes(world, taste)
+    again = []
+    for old in chain.rankings:
+        rng = random.Random(f"ranked again:{seed}:{old.prompt}")
+        person = rng.choice(labelers)
+        again.append(person.rank(known[old.prompt], old.completions, judge, rng))
+    return again
+
+
+def retaught(chain: Chain, taste: str, config: Config, folder: Path) -> Chain:
+    """The chain with those labelers from its step 2 on; the SFT policy is the same."""
+    other = Chain(chain.config, folder, quiet=True)
+    other.sft = chain.sft
+    other.rankings = ranked_again(chain, taste, config)
+    return other
+
+
+def best(
+    chain: Chain,
+    questions: Mapping[str, Sequence[Prompt]],
+    judges: Mapping[str, ScalarModel],
+    count: int,
+) -> dict[str, Write]:
+    """For each reward model, who gives the one of ``count`` answers of SFT that it finds best."""
+    prompts = [p for group in questions.values() for p in group for _ in range(count)]
+    said = answers(chain.sft, chain.tokenizer, prompts, seed=chain.config.seed)
+
+    def pick(judge: ScalarModel, _: Sequence[Prompt]) -> list[str]:
+        scores = rm_scores(judge, chain.tokenizer, prompts, said)
+        rows = [range(i, i + count) for i in range(0, len(said), count)]
+        return [said[max(row, key=scores.__getitem__)] for row in rows]
+
+    return {name: functools.partial(pick, judge) for name, judge in judges.items()}

@@ -1,0 +1,164 @@
+"""Where does the chain still fail, which data cause it, and what does each remedy cost?
+
+Writes ``book/results/failures``: what base, SFT, PPO and PPO-ptx of the published sweep do with
+false premises, plain questions and several constraints; then arms that differ from them in one
+thing, other demonstrations or other labelers; and the best of several answers. Needs the sweep's
+policies at the default β (``runs/sweep``) and runs what is missing of them. What the same code has
+measured before is read from ``runs/``. The arms of a seed take some five minutes of one core.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from torch import nn
+
+from benchmarks.failure_arms import (
+    AS_THEY_ARE,
+    SHOWN_OTHERS,
+    TABLES,
+    TASTES,
+    Config,
+    Rows,
+    asked,
+    best,
+    measure,
+    retaught,
+    shown_others,
+)
+from benchmarks.sweep import CONFIG, MORE, WORK
+from rlhf_lab.evaluate import answers
+from rlhf_lab.files import atomic_write
+from rlhf_lab.fingerprint import code_fingerprint, fingerprint
+from rlhf_lab.models import load_policy
+from rlhf_lab.pipeline import Chain, seeded
+from rlhf_lab.provenance import manifest
+from rlhf_lab.records import Prompt
+from rlhf_lab.sweep import Cell, Grid, sweep
+
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "book" / "results" / "failures"
+RUNS = ROOT / "runs"
+SEEDS = (*CONFIG.seeds, *MORE)
+PPO = CONFIG.chain.ppo
+GAMMAS = {"PPO, γ = 0": 0.0, "PPO-ptx": PPO.gamma}
+SYSTEMS = ("base", "SFT", *GAMMAS)
+
+
+def run() -> None:
+    """Measure what is missing, write the tables."""
+    started, config = time.time(), Config()
+    found: dict[str, list[dict[str, Any]]] = {table: [] for table in TABLES}
+    for seed in SEEDS:
+        for part in PARTS:
+            for arm, tables in _measured(part, seed, config).items():
+                for name in TABLES:
+                    keep = name != "answers" or seed == SEEDS[0]
+                    found[name] += [{"seed": seed, "arm": arm, **r} for r in tables[name] if keep]
+    for name, rows in found.items():
+        data = pd.DataFrame(rows)
+        atomic_write(FOLDER / f"{name}.csv", data.to_csv(index=False, float_format="%.4g"))
+        keys = [
+            c for c in ("arm", "premise", "reply", "asked", "number", "constraint") if c in data
+        ]
+        print(name, data.groupby(keys, sort=False).mean(numeric_only=True).round(3).to_string())
+    about = manifest(
+        "python -m benchmarks failures", {"Config": config, "SweepConfig": CONFIG}, SEEDS, started
+    )
+    atomic_write(FOLDER / "manifest.json", json.dumps(about, indent=2, ensure_ascii=False) + "\n")
+
+
+def _measured(part: str, seed: int, config: Config) -> dict[str, Rows]:
+    """The tables of a part's arms; read where the same code has made them."""
+    path = RUNS / f"published-failures-{_key(config)}" / f"{list(PARTS).index(part)}-{seed}.json"
+    if not path.is_file():
+        before = time.process_time()
+        rows = PARTS[part](part, _chain(seed), config)
+        atomic_write(path, json.dumps(rows, ensure_ascii=False))
+        print(f"{part}, seed {seed}: {time.process_time() - before:.0f} s", flush=True)
+    found: dict[str, Rows] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+def _key(config: Config) -> str:
+    code = code_fingerprint("rlhf_lab.sweep", "rlhf_lab.evaluate", "benchmarks.failure_arms")
+    return fingerprint([code, dataclasses.asdict(config), dataclasses.asdict(CONFIG)])
+
+
+def _systems(_: str, chain: Chain, config: Config) -> dict[str, Rows]:
+    return {name: _asked(chain, _system(name, chain), config) for name in SYSTEMS}
+
+
+def _shown_others(arm: str, chain: Chain, config: Config) -> dict[str, Rows]:
+    return {arm: _asked(chain, shown_others(chain, arm, config), config)}
+
+
+def _best(_: str, chain: Chain, config: Config) -> dict[str, Rows]:
+    questions = asked(chain.world, config)
+    judges = {AS_THEY_ARE: chain.reward_model}
+    judges |= {taste: _retaught(chain, taste, config).reward_model for taste in TASTES}
+    pickers = best(chain, questions, judges, config.best_of)
+    return {
+        f"best of {config.best_of}, labelers {taste}": measure(
+            chain.world, questions, pick, config.shown
+        )
+        for taste, pick in pickers.items()
+    }
+
+
+def _practised(part: str, chain: Chain, config: Config) -> dict[str, Rows]:
+    """PPO-ptx against the reward model of other labelers."""
+    taste = part.removeprefix(PRACTISED)
+    policy, _ = _retaught(chain, taste, config).ppo(steps=PPO.steps)
+    return {part: _asked(chain, policy, config)}
+
+
+PRACTISED = "PPO-ptx, labelers "
+PARTS = (
+    {"systems": _systems}
+    | dict.fromkeys(SHOWN_OTHERS, _shown_others)
+    | {"best": _best}
+    | {PRACTISED + taste: _practised for taste in TASTES}
+)
+
+
+def _asked(chain: Chain, policy: nn.Module, config: Config) -> Rows:
+    def write(prompts: Sequence[Prompt]) -> list[str]:
+        return answers(policy, chain.tokenizer, prompts, seed=chain.config.seed)
+
+    return measure(chain.world, asked(chain.world, config), write, config.shown)
+
+
+def _retaught(chain: Chain, taste: str, config: Config) -> Chain:
+    name = f"{taste.replace(' ', '-')}-seed-{chain.config.seed}"
+    folder = RUNS / f"published-failures-{_key(config)}" / name
+    return retaught(chain, taste, config, folder)
+
+
+def _system(name: str, chain: Chain) -> nn.Module:
+    if name in GAMMAS:
+        cell = Cell("ppo", chain.config.seed, PPO.beta, GAMMAS[name])
+        return load_policy(_grid().run_folder(cell) / "final")[0]
+    return chain.sft if name == "SFT" else chain.base
+
+
+@functools.cache
+def _grid() -> Grid:
+    """The sweep at the default β; a cell that is missing is run."""
+    wanted = dataclasses.replace(
+        CONFIG, betas=(PPO.beta,), gammas=tuple(GAMMAS.values()), seeds=SEEDS
+    )
+    sweep(wanted.chain, wanted.betas, wanted.gammas, wanted.seeds, WORK)
+    return Grid(wanted, WORK.resolve())
+
+
+@functools.lru_cache(maxsize=1)
+def _chain(seed: int) -> Chain:
+    return Chain(seeded(CONFIG.chain, seed), _grid().chain_folder(seed), quiet=True)
