@@ -52,7 +52,7 @@ def test_a_verdict_turns_when_the_data_do(judged: Any) -> None:
 
 def test_a_published_verdict_turns_too(tmp_path: Path) -> None:
     """The loss of every pair of systems with its sign turned: the claims on it fail, others not."""
-    for name in ("quickstart", "sweep", "behaviour", "labeling", "sft", "reward-model"):
+    for name in ("quickstart", "sweep", "behaviour", "labeling", "sft", "reward-model", "failures"):
         shutil.copytree(
             claims.RESULTS / name, tmp_path / name, ignore=shutil.ignore_patterns("models")
         )

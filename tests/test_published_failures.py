@@ -1,0 +1,153 @@
+"""What the chapter on failures prints: its arms on tiny settings, and its tables by other means."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from small_chain import small_chain
+
+from benchmarks import failure_arms as arms
+from benchmarks import failures as published
+from rlhf_lab.data import write_jsonl
+from rlhf_lab.failures import PREMISE_REPLIES, constraints, hedges, premise_reply
+from rlhf_lab.pipeline import Chain
+from rlhf_lab.records import Ranking
+from rlhf_lab.world import World
+
+WORLD = World(0)
+SMALL = arms.Config(prompts=4, in_text=3, usual=4, shown=2, best_of=2, share=0.25)
+
+
+def read(name: str) -> pd.DataFrame:
+    return pd.read_csv(published.FOLDER / f"{name}.csv", keep_default_na=False, na_values=["nan"])
+
+
+@pytest.fixture(scope="module")
+def chain(fernwick_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Chain:
+    """Its answers have been ranked already: right, hedged and wrong ones."""
+    folder = tmp_path_factory.mktemp("chain")
+    made = Chain(small_chain(fernwick_model, evaluation_prompts=4, steps=1), folder, quiet=True)
+    found = []
+    for prompt in WORLD.prompts("train", made.config.rankings, arms.RANKING_START):
+        texts = dict.fromkeys(
+            WORLD.answer(prompt, 0, quality) for quality in ("right", "hedging", "wrong")
+        )
+        found.append(Ranking(prompt.text, tuple(texts), tuple(range(len(texts))), prompt.kind))
+    write_jsonl(folder / "rankings.jsonl", found)
+    return made
+
+
+def test_right_answers_fail_nowhere_and_hedged_ones_hedge() -> None:
+    questions = arms.asked(WORLD, SMALL)
+    right = arms.measure(WORLD, questions, lambda ps: [WORLD.answer(p) for p in ps], 2)
+    replies = {(r["premise"], r["reply"]): r["share"] for r in right["premises"]}
+    assert replies[arms.FALSE, "corrected"] == replies[arms.TRUE, "accepted"] == 1
+    assert all(row["hedged"] == 0 and row["right"] == 1 for row in right["hedges"])
+    unknown = {row["asked"]: row["unknown"] for row in right["hedges"]}
+    assert unknown == {arms.PLAIN: 0, arms.BAIT: 0, arms.IN_TEXT: 0, arms.NOT_IN_TEXT: 1}
+    assert all(row["share"] == 1 for row in right["constraints"])
+    evasive = arms.measure(WORLD, questions, lambda ps: ["nobody can be sure."] * len(ps), 2)
+    assert all(row["hedged"] == 1 and row["right"] == 0 for row in evasive["hedges"])
+    assert evasive["usual"][0]["gold"] < right["usual"][0]["gold"]
+    assert len(right["answers"]) == 2 * (len(questions) - 1)
+
+
+def test_constraints_are_counted_by_their_number() -> None:
+    prompts = arms.asked(WORLD, SMALL)[arms.STORY]
+    texts = [WORLD.answer(p) if i % 2 else "" for i, p in enumerate(prompts)]
+    rows = pd.DataFrame(arms.by_number(WORLD, prompts, texts))
+    for number, part in rows.groupby("number"):
+        own = [i for i, p in enumerate(prompts) if len(constraints(p)) == number]
+        share = sum(i % 2 for i in own) / len(own)
+        shares = part.set_index("constraint").share
+        assert shares["all"] == shares["each"] == pytest.approx(share)
+        assert shares["all, if independent"] <= share + 1e-9
+
+
+def test_demonstrations_differ_in_what_an_arm_names(chain: Chain) -> None:
+    count = chain.config.demonstrations
+    known = {p.text: p for p in WORLD.prompts("train", count + 100)}
+    for arm, false, true in ((arms.NO_FALSE, 0, 0), (arms.MORE_FALSE, 2, 0), (arms.BALANCED, 2, 2)):
+        found = arms.demonstrations(chain, arm, SMALL)
+        assert len(found) == count
+        fresh = [d.prompt for d in found if d.prompt.startswith("why ")]
+        fresh = [text for text in fresh if text not in known]
+        assert len(fresh) == false + true, arm
+        usual = [known[d.prompt] for d in found if d.prompt in known]
+        assert not any(p.meta["hard"] == "false premise" for p in usual)
+    usual = list(known.values())[:count]
+    stories = [i for i, p in enumerate(usual) if p.meta["task"] == "story"]
+    several = arms.demonstrations(chain, arms.SEVERAL, SMALL)
+    for i, (d, prompt) in enumerate(zip(several, usual, strict=True)):
+        if i not in stories or prompt.meta["hard"] == "constraints":
+            assert d.prompt == prompt.text
+        else:
+            assert d.prompt != prompt.text and d.kind == "generation"
+
+
+def test_other_tastes_move_hedges_and_nothing_else(chain: Chain) -> None:
+    """Without noise: those who like hedging put a hedged answer above the same one unhedged."""
+    prompt = WORLD.prompt(1, "test", kind="open_qa", hard="")
+    right, wrong = WORLD.answer(prompt), WORLD.answer(prompt, 0, "wrong")
+    gains = {}
+    for taste in arms.TASTES:
+        judge = arms.eyes(WORLD, taste)
+        for person in arms.people(WORLD, taste, 0.75):
+            for name, text in {"right": right, "wrong": wrong}.items():
+                gain = person.value(judge(prompt, f"perhaps {text}")) - person.value(
+                    judge(prompt, text)
+                )
+                gains.setdefault((taste, name), set()).add(round(gain, 9))
+    assert gains == {
+        (arms.LIKING, "right"): {0.75}, (arms.LIKING, "wrong"): {0.75},
+        (arms.CHECKING, "right"): {-0.75}, (arms.CHECKING, "wrong"): {0.75},
+    }  # fmt: skip
+    for taste in arms.TASTES:
+        again = arms.ranked_again(chain, taste, SMALL)
+        assert [r.completions for r in again] == [r.completions for r in chain.rankings]
+    first, second = (arms.ranked_again(chain, taste, SMALL) for taste in arms.TASTES)
+    assert [r.labeler for r in first] == [r.labeler for r in second]
+
+
+def test_the_arms_run(chain: Chain, tmp_path: Path) -> None:
+    questions = {k: v[:2] for k, v in arms.asked(WORLD, SMALL).items()}
+    other = arms.retaught(chain, arms.LIKING, SMALL, tmp_path / "other")
+    judges = {"usual": chain.reward_model, "other": other.reward_model}
+    picks = arms.best(chain, questions, judges, 2)
+    flat = [p for group in questions.values() for p in group]
+    assert {name: len(pick(flat)) for name, pick in picks.items()} == {"usual": 16, "other": 16}
+    policy, history = other.ppo(steps=1)
+    assert len(history) == 1 and policy is not None
+    before = chain.base.get_input_embeddings().weight.clone()
+    shown = arms.shown_others(chain, arms.FEW, SMALL)
+    assert (chain.base.get_input_embeddings().weight == before).all()
+    assert (shown.get_input_embeddings().weight != before).any()
+
+
+def test_published_shares_add_up() -> None:
+    premises = read("premises")
+    totals = premises.groupby(["seed", "arm", "premise"]).share.sum()
+    assert totals.to_numpy() == pytest.approx(1, abs=2e-4)
+    about = json.loads((published.FOLDER / "manifest.json").read_text(encoding="utf-8"))
+    seeds = set(about["seeds"])
+    for name in arms.TABLES[:-1]:
+        table = read(name)
+        assert set(table.seed) == seeds and table.groupby("arm").seed.nunique().eq(len(seeds)).all()
+
+
+def test_published_answers_are_counted_as_they_read() -> None:
+    """Answers to the first prompts, read here again, fit the shares of all of them."""
+    said, premises, hedged = read("answers"), read("premises"), read("hedges")
+    questions = arms.asked(WORLD, arms.Config())
+    known = {p.text: p for group in questions.values() for p in group}
+    first = premises[premises.seed == 0].set_index(["arm", "premise", "reply"]).share
+    for row in said[said.kind.isin([arms.FALSE, arms.TRUE])].itertuples():
+        reply = premise_reply(WORLD, known[row.prompt], row.answer)
+        assert reply in PREMISE_REPLIES and first[row.arm, row.kind, reply] > 0
+    shares = hedged[hedged.seed == 0].set_index(["arm", "asked"]).hedged
+    for row in said[said.kind.isin([arms.PLAIN, arms.BAIT])].itertuples():
+        share = shares[row.arm, row.kind]
+        assert share > 0 if hedges(row.answer) else share < 1
