@@ -136,6 +136,7 @@ def _table(path: Path) -> pd.DataFrame:
     return pd.read_csv(path)
 
 
+LIKE, DISLIKE = (f", labelers {taste} hedging" for taste in ("like", "dislike"))
 NO_FALSE, MORE_FALSE = "SFT, no false premises", "SFT, a tenth false"
 BASE, PROMPTED, SFT, PPO, PTX = "base", "prompted base", "SFT", "PPO, γ = 0", "PPO-ptx"
 BETA, GAMMA = 0.02, 1.0  # the defaults
@@ -175,7 +176,7 @@ VALUES: Mapping[str, Values] = {
     "shuffled-overfits": lambda r: _shuffled(r, 5e-4),
     "shuffled-overfits-fast": lambda r: _shuffled(r, 2e-3),
     "false-premises": lambda r: r.accepted(NO_FALSE) - r.accepted(MORE_FALSE),
-    "over-hedging": lambda r: r.hedged("PPO-ptx, labelers like hedging") - r.hedged(PTX),
+    "over-hedging": lambda r: r.hedged(f"{PTX}{LIKE}") - r.hedged(f"{PTX}{DISLIKE}"),
     "several-constraints": lambda r: _gain(r.met(PTX)["all"], 1, 4),
     "constraints-interfere": lambda r: _apart(r.met(PTX)),
 }

@@ -34,6 +34,7 @@ from rlhf_lab.records import Demonstration, Prompt, Ranking
 from rlhf_lab.sft import train_sft
 from rlhf_lab.world import Labeler, World
 from rlhf_lab.world.judge import Attributes, read
+from rlhf_lab.world.lexicon import HEDGE_OPENERS
 
 APART = 20_000  # prompts between the demonstrations, and the rankings, of two seeds of a chain
 FALSE, TRUE = "false premise", "true premise"
@@ -48,8 +49,8 @@ BALANCED = "SFT, a tenth false, a tenth true"
 FEW = "SFT, one or two constraints"
 SEVERAL = "SFT, always several"
 SHOWN_OTHERS = (NO_FALSE, MORE_FALSE, BALANCED, FEW, SEVERAL)
-AS_THEY_ARE, LIKING, CHECKING = "as they are", "like hedging", "check first"
-TASTES = (LIKING, CHECKING)
+DISLIKING, LIKING, CHECKING = "dislike hedging", "like hedging", "check first"
+TASTES = (DISLIKING, LIKING, CHECKING)
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,11 @@ class Config:
         shown: of each kind, the first of which the answers are kept.
         best_of: answers of which the best is chosen.
         share: of the demonstrations, of false premises where there are many.
+        rankings: of the chain's, that labelers of one taste put in order again.
         liking: weight of a hedge with those who like it; with all others it is minus that.
+        rate: learning rate of a reward model that learns from them. At the chain's own, a fifth of
+            it, the taste that the examiner has stays about as it was.
+        steps: PPO iterations against it.
     """
 
     prompts: int = 100
@@ -72,7 +77,10 @@ class Config:
     shown: int = 3
     best_of: int = 8
     share: float = 0.1
+    rankings: int = 400
     liking: float = 0.75
+    rate: float = 5e-4
+    steps: int = 30
 
 
 Rows = dict[str, list[dict[str, Any]]]
@@ -264,27 +272,31 @@ def eyes(world: World, taste: str) -> Callable[[Prompt, str], Attributes]:
 
 
 def ranked_again(chain: Chain, taste: str, config: Config) -> list[Ranking]:
-    """The same answers as in the chain's rankings, put in order by labelers of another taste.
+    """Answers of the chain's rankings, put in order by labelers of one taste.
 
-    The labeler of a prompt and the noise of each judgement do not depend on the taste.
+    Of each prompt one answer comes a second time, with a hedge before it: among the answers of our
+    policies hedges are rare. The labeler of a prompt and the noise of each judgement do not depend
+    on the taste.
     """
     world, seed = chain.world, chain.config.seed
-    known = {
-        prompt.text: prompt
-        for prompt in world.prompts("train", chain.config.rankings, RANKING_START + seed * APART)
-    }
+    first = RANKING_START + seed * APART
+    known = {p.text: p for p in world.prompts("train", chain.config.rankings, first)}
     labelers, judge = people(world, taste, config.liking), eyes(world, taste)
     again = []
-    for old in chain.rankings:
+    for old in chain.rankings[: config.rankings]:
         rng = random.Random(f"ranked again:{seed}:{old.prompt}")
         person = rng.choice(labelers)
-        again.append(person.rank(known[old.prompt], old.completions, judge, rng))
+        texts = (*old.completions, f"{rng.choice(HEDGE_OPENERS)} {rng.choice(old.completions)}")
+        again.append(person.rank(known[old.prompt], texts, judge, rng))
     return again
 
 
 def retaught(chain: Chain, taste: str, config: Config, folder: Path) -> Chain:
     """The chain with those labelers from its step 2 on; the SFT policy is the same."""
-    other = Chain(chain.config, folder, quiet=True)
+    settings = dataclasses.replace(
+        chain.config, rm=dataclasses.replace(chain.config.rm, learning_rate=config.rate)
+    )
+    other = Chain(settings, folder, quiet=True)
     other.sft = chain.sft
     other.rankings = ranked_again(chain, taste, config)
     return other

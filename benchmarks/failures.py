@@ -21,7 +21,6 @@ import pandas as pd
 from torch import nn
 
 from benchmarks.failure_arms import (
-    AS_THEY_ARE,
     SHOWN_OTHERS,
     TABLES,
     TASTES,
@@ -33,7 +32,7 @@ from benchmarks.failure_arms import (
     retaught,
     shown_others,
 )
-from benchmarks.sweep import CONFIG, MORE, WORK
+from benchmarks.sweep import CONFIG, WORK
 from rlhf_lab.evaluate import answers
 from rlhf_lab.files import atomic_write
 from rlhf_lab.fingerprint import code_fingerprint, fingerprint
@@ -46,7 +45,7 @@ from rlhf_lab.sweep import Cell, Grid, sweep
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "book" / "results" / "failures"
 RUNS = ROOT / "runs"
-SEEDS = (*CONFIG.seeds, *MORE)
+SEEDS = CONFIG.seeds
 PPO = CONFIG.chain.ppo
 GAMMAS = {"PPO, γ = 0": 0.0, "PPO-ptx": PPO.gamma}
 SYSTEMS = ("base", "SFT", *GAMMAS)
@@ -102,21 +101,20 @@ def _shown_others(arm: str, chain: Chain, config: Config) -> dict[str, Rows]:
 
 def _best(_: str, chain: Chain, config: Config) -> dict[str, Rows]:
     questions = asked(chain.world, config)
-    judges = {AS_THEY_ARE: chain.reward_model}
-    judges |= {taste: _retaught(chain, taste, config).reward_model for taste in TASTES}
-    pickers = best(chain, questions, judges, config.best_of)
+    judges = {f"best of {config.best_of}": chain.reward_model} | {
+        f"best of {config.best_of}, labelers {taste}": _retaught(chain, taste, config).reward_model
+        for taste in TASTES
+    }
     return {
-        f"best of {config.best_of}, labelers {taste}": measure(
-            chain.world, questions, pick, config.shown
-        )
-        for taste, pick in pickers.items()
+        arm: measure(chain.world, questions, pick, config.shown)
+        for arm, pick in best(chain, questions, judges, config.best_of).items()
     }
 
 
 def _practised(part: str, chain: Chain, config: Config) -> dict[str, Rows]:
     """PPO-ptx against the reward model of other labelers."""
     taste = part.removeprefix(PRACTISED)
-    policy, _ = _retaught(chain, taste, config).ppo(steps=PPO.steps)
+    policy, _ = _retaught(chain, taste, config).ppo(steps=config.steps)
     return {part: _asked(chain, policy, config)}
 
 
@@ -151,12 +149,15 @@ def _system(name: str, chain: Chain) -> nn.Module:
 
 @functools.cache
 def _grid() -> Grid:
-    """The sweep at the default β; a cell that is missing is run."""
+    """The sweep at the default β; it is run for policies that are missing."""
     wanted = dataclasses.replace(
         CONFIG, betas=(PPO.beta,), gammas=tuple(GAMMAS.values()), seeds=SEEDS
     )
-    sweep(wanted.chain, wanted.betas, wanted.gammas, wanted.seeds, WORK)
-    return Grid(wanted, WORK.resolve())
+    grid = Grid(wanted, WORK.resolve())
+    runs = [cell for cell in grid.cells if cell.policy == "ppo"]
+    if not all((grid.run_folder(cell) / "final").is_dir() for cell in runs):
+        sweep(wanted.chain, wanted.betas, wanted.gammas, wanted.seeds, WORK)
+    return grid
 
 
 @functools.lru_cache(maxsize=1)

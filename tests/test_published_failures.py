@@ -102,14 +102,19 @@ def test_other_tastes_move_hedges_and_nothing_else(chain: Chain) -> None:
                 )
                 gains.setdefault((taste, name), set()).add(round(gain, 9))
     assert gains == {
+        (arms.DISLIKING, "right"): {-0.75}, (arms.DISLIKING, "wrong"): {-0.75},
         (arms.LIKING, "right"): {0.75}, (arms.LIKING, "wrong"): {0.75},
         (arms.CHECKING, "right"): {-0.75}, (arms.CHECKING, "wrong"): {0.75},
     }  # fmt: skip
-    for taste in arms.TASTES:
-        again = arms.ranked_again(chain, taste, SMALL)
-        assert [r.completions for r in again] == [r.completions for r in chain.rankings]
-    first, second = (arms.ranked_again(chain, taste, SMALL) for taste in arms.TASTES)
-    assert [r.labeler for r in first] == [r.labeler for r in second]
+    first, second, third = (arms.ranked_again(chain, taste, SMALL) for taste in arms.TASTES)
+    for own, more in zip(chain.rankings, first, strict=True):
+        *same, added = more.completions
+        assert tuple(same) == own.completions
+        assert any(added.endswith(f" {text}") for text in same) and hedges(added)
+    for other in (second, third):
+        for name in ("labeler", "completions"):
+            assert [getattr(r, name) for r in other] == [getattr(r, name) for r in first]
+    assert [r.ranks for r in second] != [r.ranks for r in first]
 
 
 def test_the_arms_run(chain: Chain, tmp_path: Path) -> None:
