@@ -1,8 +1,8 @@
 """What the chapter on failures trains and measures: arms that differ in one thing each.
 
-An arm is a way to an answer. Some are policies of the published sweep; some are SFT policies shown
-other demonstrations; some choose the best of several answers of the usual SFT policy, by a reward
-model taught by other labelers; and some are PPO-ptx runs against such a reward model.
+An arm is a way to an answer. Some are policies of the published sweep; some are its SFT policies
+shown more demonstrations of one kind; and some choose the best of several answers of an SFT policy,
+by a reward model taught by labelers of one taste.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import functools
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -31,24 +30,23 @@ from rlhf_lab.failures import (
 from rlhf_lab.models import ScalarModel
 from rlhf_lab.pipeline import DEMONSTRATION_START, RANKING_START, Chain
 from rlhf_lab.records import Demonstration, Prompt, Ranking
+from rlhf_lab.reward import train_reward_model
 from rlhf_lab.sft import train_sft
 from rlhf_lab.world import Labeler, World
 from rlhf_lab.world.judge import Attributes, read
 from rlhf_lab.world.lexicon import HEDGE_OPENERS
 
 APART = 20_000  # prompts between the demonstrations, and the rankings, of two seeds of a chain
+MORE_START = 10_000  # where further demonstrations begin, after those of the chain
 FALSE, TRUE = "false premise", "true premise"
 PLAIN, BAIT = "plainly", "with bait"
 IN_TEXT, NOT_IN_TEXT = "in the text", "not in the text"
 STORY, USUAL = "story", "usual"
 TABLES = ("premises", "hedges", "constraints", "usual", "answers")
 
-NO_FALSE = "SFT, no false premises"
-MORE_FALSE = "SFT, a tenth false"
-BALANCED = "SFT, a tenth false, a tenth true"
-FEW = "SFT, one or two constraints"
-SEVERAL = "SFT, always several"
-SHOWN_OTHERS = (NO_FALSE, MORE_FALSE, BALANCED, FEW, SEVERAL)
+MORE, MORE_FALSE = "SFT, more of the usual", "SFT, more false premises"
+BALANCED, SEVERAL = "SFT, more false and true premises", "SFT, more with several constraints"
+SHOWN_MORE = (MORE, MORE_FALSE, BALANCED, SEVERAL)
 DISLIKING, LIKING, CHECKING = "dislike hedging", "like hedging", "check first"
 TASTES = (DISLIKING, LIKING, CHECKING)
 
@@ -63,24 +61,22 @@ class Config:
         usual: test prompts in the usual mix.
         shown: of each kind, the first of which the answers are kept.
         best_of: answers of which the best is chosen.
-        share: of the demonstrations, of false premises where there are many.
+        more: demonstrations on which the SFT policy is trained further.
         rankings: of the chain's, that labelers of one taste put in order again.
         liking: weight of a hedge with those who like it; with all others it is minus that.
         rate: learning rate of a reward model that learns from them. At the chain's own, a fifth of
             it, the taste that the examiner has stays about as it was.
-        steps: PPO iterations against it.
     """
 
     prompts: int = 100
     in_text: int = 60
     usual: int = 100
     shown: int = 3
-    best_of: int = 8
-    share: float = 0.1
-    rankings: int = 400
+    best_of: int = 4
+    more: int = 240
+    rankings: int = 250
     liking: float = 0.75
     rate: float = 5e-4
-    steps: int = 30
 
 
 Rows = dict[str, list[dict[str, Any]]]
@@ -203,41 +199,32 @@ def by_number(world: World, prompts: Sequence[Prompt], texts: Sequence[str]) -> 
     return rows
 
 
-# --- arms: other demonstrations -------------------------------------------------------------------
+# --- arms: more demonstrations --------------------------------------------------------------------
 
 
 def demonstrations(chain: Chain, arm: str, config: Config) -> list[Demonstration]:
-    """As many as usual, in other proportions.
+    """As many in each arm, to prompts that follow those of the chain or are all of one hard kind.
 
-    Without false premises, or with many, the prompts next in line fill up the number. Requests for
-    stories are exchanged one for one.
+    With true premises the first half of the false ones stays, and each of them gets its twin.
     """
-    world, count = chain.world, chain.config.demonstrations
-    first = DEMONSTRATION_START + chain.config.seed * APART
-    usual = world.prompts("train", count + 100, first)
-    if arm in (FEW, SEVERAL):
-        hard = "constraints" if arm == SEVERAL else ""
-        others = iter(story_prompts(world, "train", count, first, hard))
-        mine = [
-            next(others) if p.meta["task"] == "story" and p.meta["hard"] != hard else p
-            for p in usual[:count]
-        ]
-        return [world.demonstration(prompt) for prompt in mine]
-    number = 0 if arm == NO_FALSE else round(config.share * count)
-    false = world.prompts("train", number, first, kind="open_qa", hard="false premise")
-    true = [true_twin(world, prompt) for prompt in false] if arm == BALANCED else []
-    rest = [prompt for prompt in usual if prompt.meta["hard"] != "false premise"]
-    mine = [*rest[: count - len(false) - len(true)], *false]
+    world, count = chain.world, config.more
+    first = DEMONSTRATION_START + chain.config.seed * APART + MORE_START
+    if arm == MORE:
+        mine = world.prompts("train", count, first)
+    elif arm == SEVERAL:
+        mine = story_prompts(world, "train", count, first, "constraints")
+    else:
+        mine = world.prompts("train", count, first, kind="open_qa", hard="false premise")
+    if arm == BALANCED:
+        half = mine[: count // 2]
+        mine = [*half, *(true_twin(world, prompt) for prompt in half)]
     # Two false premises may have one true twin: another labeler answers it then.
-    return [
-        *(world.demonstration(prompt) for prompt in mine),
-        *(world.demonstration(prompt, index) for index, prompt in enumerate(true)),
-    ]
+    return [world.demonstration(prompt, index) for index, prompt in enumerate(mine)]
 
 
-def shown_others(chain: Chain, arm: str, config: Config) -> nn.Module:
-    """The base model fine-tuned on the demonstrations of an arm, as the chain's SFT policy is."""
-    policy = copy.deepcopy(chain.base)
+def shown_more(chain: Chain, arm: str, config: Config) -> nn.Module:
+    """The chain's SFT policy, trained further by the same settings on those of an arm alone."""
+    policy = copy.deepcopy(chain.sft)
     settings = chain.config.sft
     settings = dataclasses.replace(settings, seed=settings.seed + chain.config.seed)
     mine = demonstrations(chain, arm, config)
@@ -291,15 +278,16 @@ def ranked_again(chain: Chain, taste: str, config: Config) -> list[Ranking]:
     return again
 
 
-def retaught(chain: Chain, taste: str, config: Config, folder: Path) -> Chain:
-    """The chain with those labelers from its step 2 on; the SFT policy is the same."""
+def taught(chain: Chain, taste: str, config: Config) -> ScalarModel:
+    """What the chain's reward model started from, after those rankings."""
+    settings = chain.config.rm
     settings = dataclasses.replace(
-        chain.config, rm=dataclasses.replace(chain.config.rm, learning_rate=config.rate)
+        settings, seed=settings.seed + chain.config.seed, learning_rate=config.rate
     )
-    other = Chain(settings, folder, quiet=True)
-    other.sft = chain.sft
-    other.rankings = ranked_again(chain, taste, config)
-    return other
+    model = ScalarModel.load(chain.config.reward_start)
+    mine = ranked_again(chain, taste, config)
+    train_reward_model(model, chain.tokenizer, mine, settings, quiet=True)
+    return model
 
 
 def best(

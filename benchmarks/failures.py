@@ -1,10 +1,10 @@
 """Where does the chain still fail, which data cause it, and what does each remedy cost?
 
 Writes ``book/results/failures``: what base, SFT, PPO and PPO-ptx of the published sweep do with
-false premises, plain questions and several constraints; then arms that differ from them in one
-thing, other demonstrations or other labelers; and the best of several answers. Needs the sweep's
+false premises, plain questions and several constraints; then what more demonstrations of one kind
+change, and the choice among several answers, by labelers of one taste or another. Needs the sweep's
 policies at the default β (``runs/sweep``) and runs what is missing of them. What the same code has
-measured before is read from ``runs/``. The arms of a seed take some five minutes of one core.
+measured before is read from ``runs/``. The arms of a seed take three minutes of one core.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import pandas as pd
 from torch import nn
 
 from benchmarks.failure_arms import (
-    SHOWN_OTHERS,
+    SHOWN_MORE,
     TABLES,
     TASTES,
     Config,
@@ -29,8 +29,8 @@ from benchmarks.failure_arms import (
     asked,
     best,
     measure,
-    retaught,
-    shown_others,
+    shown_more,
+    taught,
 )
 from benchmarks.sweep import CONFIG, WORK
 from rlhf_lab.evaluate import answers
@@ -95,15 +95,15 @@ def _systems(_: str, chain: Chain, config: Config) -> dict[str, Rows]:
     return {name: _asked(chain, _system(name, chain), config) for name in SYSTEMS}
 
 
-def _shown_others(arm: str, chain: Chain, config: Config) -> dict[str, Rows]:
-    return {arm: _asked(chain, shown_others(chain, arm, config), config)}
+def _shown_more(arm: str, chain: Chain, config: Config) -> dict[str, Rows]:
+    return {arm: _asked(chain, shown_more(chain, arm, config), config)}
 
 
 def _best(_: str, chain: Chain, config: Config) -> dict[str, Rows]:
     questions = asked(chain.world, config)
-    judges = {f"best of {config.best_of}": chain.reward_model} | {
-        f"best of {config.best_of}, labelers {taste}": _retaught(chain, taste, config).reward_model
-        for taste in TASTES
+    name = f"best of {config.best_of}"
+    judges = {name: chain.reward_model} | {
+        f"{name}, labelers {taste}": taught(chain, taste, config) for taste in TASTES
     }
     return {
         arm: measure(chain.world, questions, pick, config.shown)
@@ -111,20 +111,7 @@ def _best(_: str, chain: Chain, config: Config) -> dict[str, Rows]:
     }
 
 
-def _practised(part: str, chain: Chain, config: Config) -> dict[str, Rows]:
-    """PPO-ptx against the reward model of other labelers."""
-    taste = part.removeprefix(PRACTISED)
-    policy, _ = _retaught(chain, taste, config).ppo(steps=config.steps)
-    return {part: _asked(chain, policy, config)}
-
-
-PRACTISED = "PPO-ptx, labelers "
-PARTS = (
-    {"systems": _systems}
-    | dict.fromkeys(SHOWN_OTHERS, _shown_others)
-    | {"best": _best}
-    | {PRACTISED + taste: _practised for taste in TASTES}
-)
+PARTS = {"systems": _systems, "best": _best} | dict.fromkeys(SHOWN_MORE, _shown_more)
 
 
 def _asked(chain: Chain, policy: nn.Module, config: Config) -> Rows:
@@ -132,12 +119,6 @@ def _asked(chain: Chain, policy: nn.Module, config: Config) -> Rows:
         return answers(policy, chain.tokenizer, prompts, seed=chain.config.seed)
 
     return measure(chain.world, asked(chain.world, config), write, config.shown)
-
-
-def _retaught(chain: Chain, taste: str, config: Config) -> Chain:
-    name = f"{taste.replace(' ', '-')}-seed-{chain.config.seed}"
-    folder = RUNS / f"published-failures-{_key(config)}" / name
-    return retaught(chain, taste, config, folder)
 
 
 def _system(name: str, chain: Chain) -> nn.Module:
