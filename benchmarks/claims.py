@@ -136,8 +136,8 @@ def _table(path: Path) -> pd.DataFrame:
     return pd.read_csv(path)
 
 
-LIKE, DISLIKE = (f", labelers {taste} hedging" for taste in ("like", "dislike"))
-NO_FALSE, MORE_FALSE = "SFT, no false premises", "SFT, a tenth false"
+LIKE, DISLIKE = (f"best of 4, labelers {taste} hedging" for taste in ("like", "dislike"))
+MORE, MORE_FALSE = "SFT, more of the usual", "SFT, more false premises"
 BASE, PROMPTED, SFT, PPO, PTX = "base", "prompted base", "SFT", "PPO, γ = 0", "PPO-ptx"
 BETA, GAMMA = 0.02, 1.0  # the defaults
 ENDINGS = "suite/story ending/0"
@@ -175,8 +175,8 @@ VALUES: Mapping[str, Values] = {
     "sft-preferred-gently": lambda r: 100 * (r.epochs("wins", "smaller steps", 16) - 0.5),
     "shuffled-overfits": lambda r: _shuffled(r, 5e-4),
     "shuffled-overfits-fast": lambda r: _shuffled(r, 2e-3),
-    "false-premises": lambda r: r.accepted(NO_FALSE) - r.accepted(MORE_FALSE),
-    "over-hedging": lambda r: r.hedged(f"{PTX}{LIKE}") - r.hedged(f"{PTX}{DISLIKE}"),
+    "false-premises": lambda r: r.accepted(MORE) - r.accepted(MORE_FALSE),
+    "over-hedging": lambda r: r.hedged(LIKE) - r.hedged(DISLIKE),
     "several-constraints": lambda r: _gain(r.met(PTX)["all"], 1, 4),
     "constraints-interfere": lambda r: _apart(r.met(PTX)),
 }
