@@ -12,13 +12,14 @@ from small_chain import small_chain
 from benchmarks import failure_arms as arms
 from benchmarks import failures as published
 from rlhf_lab.data import write_jsonl
+from rlhf_lab.evaluate import answers
 from rlhf_lab.failures import PREMISE_REPLIES, constraints, hedges, premise_reply
 from rlhf_lab.pipeline import Chain
 from rlhf_lab.records import Ranking
 from rlhf_lab.world import World
 
 WORLD = World(0)
-SMALL = arms.Config(prompts=4, in_text=3, usual=4, shown=2, best_of=2, share=0.25)
+SMALL = arms.Config(prompts=4, in_text=3, usual=4, shown=2, best_of=2, more=4)
 
 
 def read(name: str) -> pd.DataFrame:
@@ -67,25 +68,16 @@ def test_constraints_are_counted_by_their_number() -> None:
         assert shares["all, if independent"] <= share + 1e-9
 
 
-def test_demonstrations_differ_in_what_an_arm_names(chain: Chain) -> None:
-    count = chain.config.demonstrations
-    known = {p.text: p for p in WORLD.prompts("train", count + 100)}
-    for arm, false, true in ((arms.NO_FALSE, 0, 0), (arms.MORE_FALSE, 2, 0), (arms.BALANCED, 2, 2)):
-        found = arms.demonstrations(chain, arm, SMALL)
-        assert len(found) == count
-        fresh = [d.prompt for d in found if d.prompt.startswith("why ")]
-        fresh = [text for text in fresh if text not in known]
-        assert len(fresh) == false + true, arm
-        usual = [known[d.prompt] for d in found if d.prompt in known]
-        assert not any(p.meta["hard"] == "false premise" for p in usual)
-    usual = list(known.values())[:count]
-    stories = [i for i, p in enumerate(usual) if p.meta["task"] == "story"]
-    several = arms.demonstrations(chain, arms.SEVERAL, SMALL)
-    for i, (d, prompt) in enumerate(zip(several, usual, strict=True)):
-        if i not in stories or prompt.meta["hard"] == "constraints":
-            assert d.prompt == prompt.text
-        else:
-            assert d.prompt != prompt.text and d.kind == "generation"
+def test_further_demonstrations_are_of_the_kind_that_an_arm_names(chain: Chain) -> None:
+    before = {d.prompt for d in chain.demonstrations}
+    found = {arm: arms.demonstrations(chain, arm, SMALL) for arm in arms.SHOWN_MORE}
+    for arm, own in found.items():
+        assert len(own) == SMALL.more and not before & {d.prompt for d in own}, arm
+    false = [d.prompt for d in found[arms.MORE_FALSE]]
+    balanced = [d.prompt for d in found[arms.BALANCED]]
+    assert all(text.startswith("why ") for text in false + balanced)
+    assert balanced[:2] == false[:2] and not set(balanced[2:]) & set(false)
+    assert len({d.kind for d in found[arms.SEVERAL]}) == 1
 
 
 def test_other_tastes_move_hedges_and_nothing_else(chain: Chain) -> None:
@@ -117,19 +109,32 @@ def test_other_tastes_move_hedges_and_nothing_else(chain: Chain) -> None:
     assert [r.ranks for r in second] != [r.ranks for r in first]
 
 
-def test_the_arms_run(chain: Chain, tmp_path: Path) -> None:
+def test_the_arms_run(chain: Chain) -> None:
     questions = {k: v[:2] for k, v in arms.asked(WORLD, SMALL).items()}
-    other = arms.retaught(chain, arms.LIKING, SMALL, tmp_path / "other")
-    judges = {"usual": chain.reward_model, "other": other.reward_model}
+    judges = {
+        "usual": chain.reward_model,
+        "other": arms.taught(chain, arms.LIKING, SMALL),
+    }
     picks = arms.best(chain, questions, judges, 2)
     flat = [p for group in questions.values() for p in group]
     assert {name: len(pick(flat)) for name, pick in picks.items()} == {"usual": 16, "other": 16}
-    policy, history = other.ppo(steps=1)
-    assert len(history) == 1 and policy is not None
-    before = chain.base.get_input_embeddings().weight.clone()
-    shown = arms.shown_others(chain, arms.FEW, SMALL)
-    assert (chain.base.get_input_embeddings().weight == before).all()
+    before = chain.sft.get_input_embeddings().weight.clone()
+    shown = arms.shown_more(chain, arms.SEVERAL, SMALL)
+    assert (chain.sft.get_input_embeddings().weight == before).all()
     assert (shown.get_input_embeddings().weight != before).any()
+
+
+def test_the_best_is_the_best(chain: Chain) -> None:
+    """A judge who likes long answers gets the longest of each prompt's."""
+    questions = {arms.PLAIN: arms.asked(WORLD, SMALL)[arms.PLAIN]}
+    flat = questions[arms.PLAIN]
+    said = answers(chain.sft, chain.tokenizer, [p for p in flat for _ in range(3)], seed=0)
+    scores = [float(len(text)) for text in said]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(arms, "rm_scores", lambda *_: scores)
+        pick = arms.best(chain, questions, {"long": chain.reward_model}, 3)["long"]
+        found = pick(flat)
+    assert found == [max(said[i : i + 3], key=len) for i in range(0, len(said), 3)]
 
 
 def test_published_shares_add_up() -> None:
