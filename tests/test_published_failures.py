@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -14,6 +15,7 @@ from benchmarks import failures as published
 from rlhf_lab.data import write_jsonl
 from rlhf_lab.evaluate import answers
 from rlhf_lab.failures import PREMISE_REPLIES, constraints, hedges, premise_reply
+from rlhf_lab.models import ScalarModel, load_policy
 from rlhf_lab.pipeline import Chain
 from rlhf_lab.records import Ranking
 from rlhf_lab.world import World
@@ -30,14 +32,16 @@ def read(name: str) -> pd.DataFrame:
 def chain(fernwick_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Chain:
     """Its answers have been ranked already: right, hedged and wrong ones."""
     folder = tmp_path_factory.mktemp("chain")
-    made = Chain(small_chain(fernwick_model, evaluation_prompts=4, steps=1), folder, quiet=True)
+    ScalarModel.from_policy(load_policy(fernwick_model)[0], seed=0).save(folder / "start")
+    config = small_chain(fernwick_model, evaluation_prompts=4, steps=1)
+    made = Chain(replace(config, reward_start=str(folder / "start")), folder / "chain", quiet=True)
     found = []
     for prompt in WORLD.prompts("train", made.config.rankings, arms.RANKING_START):
         texts = dict.fromkeys(
             WORLD.answer(prompt, 0, quality) for quality in ("right", "hedging", "wrong")
         )
         found.append(Ranking(prompt.text, tuple(texts), tuple(range(len(texts))), prompt.kind))
-    write_jsonl(folder / "rankings.jsonl", found)
+    write_jsonl(folder / "chain" / "rankings.jsonl", found)
     return made
 
 
