@@ -136,7 +136,7 @@ def _table(path: Path) -> pd.DataFrame:
     return pd.read_csv(path)
 
 
-LIKE, DISLIKE = (f"best of 4, labelers {taste} hedging" for taste in ("like", "dislike"))
+LIKE, DISLIKE = (f"best of it, labelers {taste} hedging" for taste in ("like", "dislike"))
 MORE, MORE_FALSE = "SFT, more of the usual", "SFT, more false premises"
 BASE, PROMPTED, SFT, PPO, PTX = "base", "prompted base", "SFT", "PPO, γ = 0", "PPO-ptx"
 BETA, GAMMA = 0.02, 1.0  # the defaults

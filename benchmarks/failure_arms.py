@@ -42,11 +42,14 @@ FALSE, TRUE = "false premise", "true premise"
 PLAIN, BAIT = "plainly", "with bait"
 IN_TEXT, NOT_IN_TEXT = "in the text", "not in the text"
 STORY, USUAL = "story", "usual"
+FURTHER = (FALSE, TRUE, STORY, USUAL)  # asked after further demonstrations
+DOUBTFUL = (PLAIN, BAIT, IN_TEXT, NOT_IN_TEXT)  # asked where hedging is in question
 TABLES = ("premises", "hedges", "constraints", "usual", "answers")
 
 MORE, MORE_FALSE = "SFT, more of the usual", "SFT, more false premises"
 BALANCED, SEVERAL = "SFT, more false and true premises", "SFT, more with several constraints"
 SHOWN_MORE = (MORE, MORE_FALSE, BALANCED, SEVERAL)
+HEDGING = "SFT, more plain questions, half hedged"
 DISLIKING, LIKING, CHECKING = "dislike hedging", "like hedging", "check first"
 TASTES = (DISLIKING, LIKING, CHECKING)
 
@@ -112,7 +115,7 @@ def story_prompts(world: World, split: str, count: int, first: int, hard: str) -
 def measure(
     world: World, questions: Mapping[str, Sequence[Prompt]], write: Write, shown: int
 ) -> Rows:
-    """Ask everything and count, by table.
+    """Ask some kinds of prompts or all, and count, by table.
 
     ``premises``: share of each reply; ``hedges``: shares that hedge, that are right, that say that
     the text does not tell, and that hedge among answers whose claims are true or false;
@@ -122,34 +125,36 @@ def measure(
     """
     texts = iter(write([prompt for group in questions.values() for prompt in group]))
     said = {kind: [next(texts) for _ in group] for kind, group in questions.items()}
-    premises = []
-    for kind in (FALSE, TRUE):
-        replies = [
-            premise_reply(world, prompt, text)
-            for prompt, text in zip(questions[kind], said[kind], strict=True)
+    rows: Rows = {table: [] for table in TABLES}
+    for kind, group in questions.items():
+        if kind in (FALSE, TRUE):
+            rows["premises"] += replies(world, kind, group, said[kind])
+        elif kind == STORY:
+            rows["constraints"] = by_number(world, group, said[kind])
+        elif kind == USUAL:
+            report = gold_report(world, group, said[kind])
+            rows["usual"] = [{"gold": float(report.gold.mean()), "count": len(report)}]
+            continue
+        else:
+            found = hedging(gold_report(world, group, said[kind]))
+            rows["hedges"].append({"asked": kind, **found})
+        rows["answers"] += [
+            {"kind": kind, "prompt": prompt.text, "answer": text}
+            for prompt, text in list(zip(group, said[kind], strict=True))[part(kind, shown)]
         ]
-        premises += [
-            {"premise": kind, "reply": reply, "share": replies.count(reply) / len(replies),
-             "count": len(replies)}
-            for reply in PREMISE_REPLIES
-        ]  # fmt: skip
-    hedged = [
-        {"asked": kind, **hedging(gold_report(world, questions[kind], said[kind]))}
-        for kind in (PLAIN, BAIT, IN_TEXT, NOT_IN_TEXT)
-    ]
-    report = gold_report(world, questions[USUAL], said[USUAL])
-    kept = [
-        {"kind": kind, "prompt": prompt.text, "answer": text}
-        for kind in questions if kind != USUAL
-        for prompt, text in list(zip(questions[kind], said[kind], strict=True))[part(kind, shown)]
+    return rows
+
+
+def replies(
+    world: World, kind: str, prompts: Sequence[Prompt], texts: Sequence[str]
+) -> list[dict[str, Any]]:
+    """The rows of ``premises`` about one kind."""
+    found = [premise_reply(world, p, text) for p, text in zip(prompts, texts, strict=True)]
+    return [
+        {"premise": kind, "reply": reply, "share": found.count(reply) / len(found),
+         "count": len(found)}
+        for reply in PREMISE_REPLIES
     ]  # fmt: skip
-    return {
-        "premises": premises,
-        "hedges": hedged,
-        "constraints": by_number(world, questions[STORY], said[STORY]),
-        "usual": [{"gold": float(report.gold.mean()), "count": len(report)}],
-        "answers": kept,
-    }
 
 
 def part(kind: str, shown: int) -> slice:
@@ -211,6 +216,11 @@ def demonstrations(chain: Chain, arm: str, config: Config) -> list[Demonstration
     first = DEMONSTRATION_START + chain.config.seed * APART + MORE_START
     if arm == MORE:
         mine = world.prompts("train", count, first)
+    elif arm == HEDGING:
+        mine = world.prompts("train", count, first, kind="open_qa", hard="")
+        return [
+            hedged(world, p, i) if i % 2 else world.demonstration(p) for i, p in enumerate(mine)
+        ]
     elif arm == SEVERAL:
         mine = story_prompts(world, "train", count, first, "constraints")
     else:
@@ -220,6 +230,12 @@ def demonstrations(chain: Chain, arm: str, config: Config) -> list[Demonstration
         mine = [*half, *(true_twin(world, prompt) for prompt in half)]
     # Two false premises may have one true twin: another labeler answers it then.
     return [world.demonstration(prompt, index) for index, prompt in enumerate(mine)]
+
+
+def hedged(world: World, prompt: Prompt, index: int) -> Demonstration:
+    """A right answer with a hedge before it."""
+    opener = HEDGE_OPENERS[index // 2 % len(HEDGE_OPENERS)]
+    return Demonstration(prompt.text, f"{opener} {world.answer(prompt)}", prompt.kind)
 
 
 def shown_more(chain: Chain, arm: str, config: Config) -> nn.Module:
@@ -291,18 +307,24 @@ def taught(chain: Chain, taste: str, config: Config) -> ScalarModel:
 
 
 def best(
+    policy: nn.Module,
     chain: Chain,
     questions: Mapping[str, Sequence[Prompt]],
-    judges: Mapping[str, ScalarModel],
+    judges: Mapping[str, ScalarModel | None],
     count: int,
 ) -> dict[str, Write]:
-    """For each reward model, who gives the one of ``count`` answers of SFT that it finds best."""
-    prompts = [p for group in questions.values() for p in group for _ in range(count)]
-    said = answers(chain.sft, chain.tokenizer, prompts, seed=chain.config.seed)
+    """For each reward model, who gives the one of ``count`` answers that it finds best.
 
-    def pick(judge: ScalarModel, _: Sequence[Prompt]) -> list[str]:
+    None takes the first.
+    """
+    prompts = [p for group in questions.values() for p in group for _ in range(count)]
+    said = answers(policy, chain.tokenizer, prompts, seed=chain.config.seed)
+    rows = [range(i, i + count) for i in range(0, len(said), count)]
+
+    def pick(judge: ScalarModel | None, _: Sequence[Prompt]) -> list[str]:
+        if judge is None:
+            return said[::count]
         scores = rm_scores(judge, chain.tokenizer, prompts, said)
-        rows = [range(i, i + count) for i in range(0, len(said), count)]
         return [said[max(row, key=scores.__getitem__)] for row in rows]
 
     return {name: functools.partial(pick, judge) for name, judge in judges.items()}

@@ -13,7 +13,7 @@ import dataclasses
 import functools
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,9 @@ import pandas as pd
 from torch import nn
 
 from benchmarks.failure_arms import (
+    DOUBTFUL,
+    FURTHER,
+    HEDGING,
     SHOWN_MORE,
     TABLES,
     TASTES,
@@ -36,11 +39,12 @@ from benchmarks.sweep import CONFIG, WORK
 from rlhf_lab.evaluate import answers
 from rlhf_lab.files import atomic_write
 from rlhf_lab.fingerprint import code_fingerprint, fingerprint
-from rlhf_lab.models import load_policy
+from rlhf_lab.models import ScalarModel, load_policy
 from rlhf_lab.pipeline import Chain, seeded
 from rlhf_lab.provenance import manifest
 from rlhf_lab.records import Prompt
 from rlhf_lab.sweep import Cell, Grid, sweep
+from rlhf_lab.world import World
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "book" / "results" / "failures"
@@ -96,29 +100,49 @@ def _systems(_: str, chain: Chain, config: Config) -> dict[str, Rows]:
 
 
 def _shown_more(arm: str, chain: Chain, config: Config) -> dict[str, Rows]:
-    return {arm: _asked(chain, shown_more(chain, arm, config), config)}
+    return {arm: _asked(chain, shown_more(chain, arm, config), config, FURTHER)}
 
 
-def _best(_: str, chain: Chain, config: Config) -> dict[str, Rows]:
-    questions = asked(chain.world, config)
-    name = f"best of {config.best_of}"
-    judges = {name: chain.reward_model} | {
-        f"{name}, labelers {taste}": taught(chain, taste, config) for taste in TASTES
-    }
+def _best(part: str, chain: Chain, config: Config) -> dict[str, Rows]:
+    """The chain's own reward model chooses."""
+    return _chosen(chain.sft, chain, config, {part: chain.reward_model})
+
+
+def _tastes(_: str, chain: Chain, config: Config) -> dict[str, Rows]:
+    """Reward models of several tastes choose among answers of a policy that hedges."""
+    judges: dict[str, ScalarModel | None] = {HEDGING: None}
+    judges |= {f"best of it, labelers {t}": taught(chain, t, config) for t in TASTES}
+    return _chosen(shown_more(chain, HEDGING, config), chain, config, judges, DOUBTFUL)
+
+
+def _chosen(
+    policy: nn.Module,
+    chain: Chain,
+    config: Config,
+    judges: Mapping[str, ScalarModel | None],
+    kinds: Sequence[str] = (),
+) -> dict[str, Rows]:
+    questions = _questions(chain.world, config, kinds)
+    pickers = best(policy, chain, questions, judges, config.best_of)
     return {
-        arm: measure(chain.world, questions, pick, config.shown)
-        for arm, pick in best(chain, questions, judges, config.best_of).items()
+        arm: measure(chain.world, questions, pick, config.shown) for arm, pick in pickers.items()
     }
 
 
-PARTS = {"systems": _systems, "best": _best} | dict.fromkeys(SHOWN_MORE, _shown_more)
+PARTS = {"systems": _systems, f"best of {Config().best_of}": _best, "tastes": _tastes}
+PARTS |= dict.fromkeys(SHOWN_MORE, _shown_more)
 
 
-def _asked(chain: Chain, policy: nn.Module, config: Config) -> Rows:
+def _questions(world: World, config: Config, kinds: Sequence[str] = ()) -> dict[str, list[Prompt]]:
+    """Prompts of some kinds, or of all."""
+    return {kind: own for kind, own in asked(world, config).items() if not kinds or kind in kinds}
+
+
+def _asked(chain: Chain, policy: nn.Module, config: Config, kinds: Sequence[str] = ()) -> Rows:
     def write(prompts: Sequence[Prompt]) -> list[str]:
         return answers(policy, chain.tokenizer, prompts, seed=chain.config.seed)
 
-    return measure(chain.world, asked(chain.world, config), write, config.shown)
+    return measure(chain.world, _questions(chain.world, config, kinds), write, config.shown)
 
 
 def _system(name: str, chain: Chain) -> nn.Module:

@@ -82,6 +82,8 @@ def test_further_demonstrations_are_of_the_kind_that_an_arm_names(chain: Chain) 
     assert all(text.startswith("why ") for text in false + balanced)
     assert balanced[:2] == false[:2] and not set(balanced[2:]) & set(false)
     assert len({d.kind for d in found[arms.SEVERAL]}) == 1
+    doubtful = arms.demonstrations(chain, arms.HEDGING, SMALL)
+    assert [hedges(d.completion) for d in doubtful][1::2] == [True, True]
 
 
 def test_other_tastes_move_hedges_and_nothing_else(chain: Chain) -> None:
@@ -119,9 +121,12 @@ def test_the_arms_run(chain: Chain) -> None:
         "usual": chain.reward_model,
         "other": arms.taught(chain, arms.LIKING, SMALL),
     }
-    picks = arms.best(chain, questions, judges, 2)
+    picks = arms.best(chain.sft, chain, questions, {**judges, "first": None}, 2)
     flat = [p for group in questions.values() for p in group]
-    assert {name: len(pick(flat)) for name, pick in picks.items()} == {"usual": 16, "other": 16}
+    assert [len(pick(flat)) for pick in picks.values()] == [16, 16, 16]
+    few = {kind: questions[kind] for kind in arms.DOUBTFUL}
+    found = arms.measure(WORLD, few, lambda ps: ["perhaps."] * len(ps), 1)
+    assert len(found["hedges"]) == 4 and not found["premises"] + found["usual"]
     before = chain.sft.get_input_embeddings().weight.clone()
     shown = arms.shown_more(chain, arms.SEVERAL, SMALL)
     assert (chain.sft.get_input_embeddings().weight == before).all()
@@ -136,7 +141,7 @@ def test_the_best_is_the_best(chain: Chain) -> None:
     scores = [float(len(text)) for text in said]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(arms, "rm_scores", lambda *_: scores)
-        pick = arms.best(chain, questions, {"long": chain.reward_model}, 3)["long"]
+        pick = arms.best(chain.sft, chain, questions, {"long": chain.reward_model}, 3)["long"]
         found = pick(flat)
     assert found == [max(said[i : i + 3], key=len) for i in range(0, len(said), 3)]
 
@@ -149,7 +154,8 @@ def test_published_shares_add_up() -> None:
     seeds = set(about["seeds"])
     for name in arms.TABLES[:-1]:
         table = read(name)
-        assert set(table.seed) == seeds and table.groupby("arm").seed.nunique().eq(len(seeds)).all()
+        assert set(table.seed) == seeds
+        assert table.groupby("arm").seed.nunique().eq(len(seeds)).all()
 
 
 def test_published_answers_are_counted_as_they_read() -> None:
