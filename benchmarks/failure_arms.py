@@ -47,8 +47,8 @@ DOUBTFUL = (PLAIN, BAIT, IN_TEXT, NOT_IN_TEXT)  # asked where hedging is in ques
 TABLES = ("premises", "hedges", "constraints", "usual", "answers")
 
 MORE, MORE_FALSE = "SFT, more of the usual", "SFT, more false premises"
-BALANCED, SEVERAL = "SFT, more false and true premises", "SFT, more with several constraints"
-SHOWN_MORE = (MORE, MORE_FALSE, BALANCED, SEVERAL)
+BALANCED = "SFT, more false and true premises"
+SHOWN_MORE = (MORE, MORE_FALSE, BALANCED)
 HEDGING = "SFT, more plain questions, half hedged"
 DISLIKING, LIKING, CHECKING = "dislike hedging", "like hedging", "check first"
 TASTES = (DISLIKING, LIKING, CHECKING)
@@ -221,8 +221,6 @@ def demonstrations(chain: Chain, arm: str, config: Config) -> list[Demonstration
         return [
             hedged(world, p, i) if i % 2 else world.demonstration(p) for i, p in enumerate(mine)
         ]
-    elif arm == SEVERAL:
-        mine = story_prompts(world, "train", count, first, "constraints")
     else:
         mine = world.prompts("train", count, first, kind="open_qa", hard="false premise")
     if arm == BALANCED:
