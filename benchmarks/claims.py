@@ -122,6 +122,24 @@ class Results:
         best = gold.idxmax(axis=1)
         return pd.Series({seed: nats.loc[seed, step] ** 0.5 for seed, step in best.items()})
 
+    def accepted(self, arm: str) -> pd.Series:
+        """Percent of answers of an arm that state a false premise, by seed."""
+        found = self.table("failures/premises")
+        own = found[(found.arm == arm) & (found.premise == "false premise")]
+        return 100 * own[own.reply == "accepted"].set_index("seed").share
+
+    def hedged(self, arm: str) -> pd.Series:
+        """Percent of an arm's answers to plain questions that hedge, by seed."""
+        found = self.table("failures/hedges")
+        own = found[(found.arm == arm) & (found.asked == "plainly")]
+        return 100 * own.set_index("seed").hedged
+
+    def met(self, arm: str) -> pd.DataFrame:
+        """Percent of constraints met: rows are seeds, columns (constraint, how many)."""
+        found = self.table("failures/constraints")
+        own = found[found.arm == arm]
+        return 100 * own.pivot(index="seed", columns=["constraint", "number"], values="share")
+
     def of_ceiling(self) -> pd.DataFrame:
         """Percent of what noise allows that the reward model reaches, by group of labelers."""
         found = self.table("behaviour/reward_model")
@@ -134,6 +152,8 @@ def _table(path: Path) -> pd.DataFrame:
     return pd.read_csv(path)
 
 
+LIKE, DISLIKE = (f"best of it, labelers {taste} hedging" for taste in ("like", "dislike"))
+MORE, MORE_FALSE = "SFT, more of the usual", "SFT, more false premises"
 BASE, PROMPTED, SFT, PPO, PTX = "base", "prompted base", "SFT", "PPO, γ = 0", "PPO-ptx"
 BETA, GAMMA = 0.02, 1.0  # the defaults
 ENDINGS = "suite/story ending/0"
@@ -182,6 +202,10 @@ VALUES: Mapping[str, Values] = {
     ),
     "larger-later": lambda r: r.farthest_good(MANY) - r.farthest_good(SMALL),
     "more-rankings-later": lambda r: r.farthest_good(MANY) - r.farthest_good(FEW),
+    "false-premises": lambda r: r.accepted(MORE) - r.accepted(MORE_FALSE),
+    "over-hedging": lambda r: r.hedged(LIKE) - r.hedged(DISLIKE),
+    "several-constraints": lambda r: _gain(r.met(PTX)["all"], 1, 4),
+    "constraints-interfere": lambda r: _apart(r.met(PTX)),
 }
 
 
@@ -206,6 +230,15 @@ def _first(results: Results) -> pd.Series:
     return results.followed("gold", MANY).iloc[:, 0]
 
 
+def _apart(met: pd.DataFrame) -> pd.Series:
+    """How much less often each constraint is met among three or four than alone or in a pair."""
+    gaps = [
+        met[name][[1, 2]].mean(axis=1) - met[name][[3, 4]].mean(axis=1)
+        for name in ("event", "mood", "place", "other")
+    ]
+    return pd.concat(gaps, axis=1).mean(axis=1)
+
+
 def _longer(results: Results, column: str, recipe: str) -> pd.Series:
     return results.epochs(column, recipe, 16) - results.epochs(column, recipe, 1)
 
@@ -219,7 +252,7 @@ def _lost(results: Results, column: str) -> pd.Series:
     return results.reference(column, "base") - results.cell(column, BETA, 0.0)
 
 
-def _gain(table: pd.DataFrame, of: str, against: str) -> pd.Series:
+def _gain(table: pd.DataFrame, of: str | int, against: str | int) -> pd.Series:
     return table[of] - table[against]
 
 
