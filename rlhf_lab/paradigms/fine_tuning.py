@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from tokenizers import Tokenizer
@@ -213,8 +214,9 @@ class FineTuned:
         self.body.requires_grad_(self.training.trained == "all")
         if self.training.trained == "lora":
             for i, block in enumerate(self.body.h):
-                block.attn.c_attn = LoRA(
-                    block.attn.c_attn, self.training.rank, self.training.alpha, self.seed + i
+                attn = cast(Any, block).attn
+                attn.c_attn = LoRA(
+                    attn.c_attn, self.training.rank, self.training.alpha, self.seed + i
                 )
 
     @property
