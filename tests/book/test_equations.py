@@ -36,16 +36,24 @@ def labels_of_the_book() -> dict[str, Path]:
 
 
 def labels_of_the_code() -> dict[str, list[str]]:
-    """By importing, where the extension parses: public functions and classes of each module."""
+    """By importing, where the extension parses: functions, classes and methods of each module."""
     found: dict[str, list[str]] = {}
+
+    def look(thing: Any, name: str) -> None:
+        for label in QUOTED.findall(inspect.getdoc(thing) or ""):
+            found.setdefault(label, []).append(name)
+
     for info in pkgutil.walk_packages(rlhf_lab.__path__, "rlhf_lab."):
         if info.name.endswith("__main__"):
             continue
         module = importlib.import_module(info.name)
         for name, thing in vars(module).items():
             if getattr(thing, "__module__", None) == info.name and callable(thing):
-                for label in QUOTED.findall(inspect.getdoc(thing) or ""):
-                    found.setdefault(label, []).append(f"{info.name}.{name}")
+                look(thing, f"{info.name}.{name}")
+                methods = vars(thing).items() if inspect.isclass(thing) else ()
+                for method, member in methods:
+                    if inspect.isroutine(member) or isinstance(member, property):
+                        look(member, f"{info.name}.{name}.{method}")
     return found
 
 
