@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from benchmarks import (
+    architectures,
     behaviour,
     bug_clinic,
     claims,
@@ -45,6 +46,7 @@ BENCHMARKS = {
     "page_models": page_models,
     "reactions": reactions,
     "lighthouse": lighthouse,
+    "architectures": architectures,
     "claims": claims,
 }
 
