@@ -13,94 +13,60 @@ import dataclasses
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import sacrebleu
 import torch
 
+from benchmarks.architecture_runs import (
+    BILSTM,
+    BILSTM_CRF,
+    CRF,
+    English,
+    Tagging,
+    Translation,
+    measure,
+    shown,
+)
 from rlhf_lab.files import atomic_write
 from rlhf_lab.fingerprint import code_fingerprint, fingerprint
-from rlhf_lab.paradigms.crf import CRFTagger
-from rlhf_lab.paradigms.data import Tagged, fernwick_tagging, ud_english_ewt
-from rlhf_lab.paradigms.dialect import Parallel, old_fernish, origins, word_for_word
-from rlhf_lab.paradigms.recurrent import NeuralTagger, is_legal, unknown_words
-from rlhf_lab.paradigms.scoring import accuracy, entity_scores, token_accuracy
-from rlhf_lab.paradigms.seq2seq import ATTENTIONS, Translator
+from rlhf_lab.paradigms.seq2seq import ATTENTIONS
 from rlhf_lab.provenance import manifest, versions
-from rlhf_lab.world import lexicon
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "book" / "results" / "architectures"
-SEEDS = (0, 1, 2, 3, 4)
-CRF, BILSTM, BILSTM_CRF = "CRF, templates", "BiLSTM", "BiLSTM-CRF"
-PARTS = ("translation", "tagging", "ewt")
-
-
-@dataclass(frozen=True)
-class Config:
-    """What is trained and tested.
-
-    Attributes:
-        sizes: sentences of the training sets of entities; a smaller one is part of a larger one.
-        radii: of the windows that are trained on the largest.
-        tested: test sentences.
-        probed: test sentences that are searched for names after "to", see :func:`probe`.
-        tagger_steps: updates of each neural tagger.
-        l2: the penalty of the CRF on templates, as in the chapter about it.
-        pairs: sentences to translate in training, of at most ``clauses`` clauses.
-        each: test sentences of each number of clauses up to ``longest``.
-        translator_steps: updates of each translator.
-        ewt_steps: updates of each tagger of EWT.
-        ewt_sentences: of the test split; 0 for all.
-    """
-
-    sizes: tuple[int, ...] = (50, 200, 800)
-    radii: tuple[int, ...] = (0, 1, 2, 3, 4, 6)
-    pool: int = 2000
-    tested: int = 300
-    probed: int = 4000
-    tagger_steps: int = 300
-    l2: float = 0.3
-    pairs: int = 3000
-    clauses: int = 3
-    longest: int = 5
-    each: int = 40
-    translator_steps: int = 500
-    translator_batch: int = 64
-    translator_rate: float = 1e-2
-    ewt_steps: int = 300
-    ewt_sentences: int = 0
+SEEDS = (0, 1, 2)
+PARTS = {"tagging": Tagging(), "ewt": English(), "translation": Translation()}
 
 
 def run() -> None:
     """Measure what is missing, write the tables and their manifest."""
-    started, config = time.time(), Config()
+    started = time.time()
     torch.set_num_threads(1)
-    tables: dict[str, list[dict[str, Any]]] = {part: [] for part in PARTS}
-    for part in PARTS:
-        for seed in SEEDS:
-            for arm in arms(part, config):
-                tables[part] += _measured(part, arm, seed, config)
+    tables: dict[str, list[dict[str, Any]]] = {
+        part: [row for seed in SEEDS for arm in arms(part) for row in measured(part, *arm, seed)]
+        for part in PARTS
+    }
     tables["maps"] = _maps(tables["translation"])
     for part, rows in tables.items():
         table = pd.DataFrame(rows)
         atomic_write(FOLDER / f"{part}.csv", table.to_csv(index=False, float_format="%.5g"))
-    about = manifest("python -m benchmarks architectures", config, SEEDS, started)
+    about = manifest("python -m benchmarks architectures", PARTS, SEEDS, started)
     about["versions"] |= versions(("python-crfsuite", "sacrebleu"))
-    about["seconds_of_all_runs"] = round(
-        sum(row["seconds"] for part in PARTS for row in tables[part] if row.get("first", True)), 1
+    about["seconds_of_training"] = round(
+        sum(row["seconds"] for part in PARTS for row in tables[part] if row.get("clauses", 1) == 1),
+        1,
     )
     atomic_write(FOLDER / "manifest.json", json.dumps(about, indent=2) + "\n")
 
 
-def arms(part: str, config: Config) -> Iterator[tuple[str, int]]:
+def arms(part: str) -> Iterator[tuple[str, int]]:
     """Each method of a part with the number of sentences that it is trained on (0: all)."""
-    if part == "translation":
+    config = PARTS[part]
+    if isinstance(config, Translation):
         yield from ((attention, config.pairs) for attention in ATTENTIONS)
-    elif part == "tagging":
+    elif isinstance(config, Tagging):
         for size in config.sizes:
             yield from ((name, size) for name in (CRF, BILSTM, BILSTM_CRF))
         yield from ((f"window {radius}", config.sizes[-1]) for radius in config.radii)
@@ -108,169 +74,19 @@ def arms(part: str, config: Config) -> Iterator[tuple[str, int]]:
         yield from ((name, 0) for name in (CRF, BILSTM, f"{BILSTM}, letters"))
 
 
-def measure(part: str, arm: tuple[str, int], seed: int, config: Config) -> list[dict[str, Any]]:
-    """The rows of one trained model."""
-    name, size = arm
-    if part == "translation":
-        return translation(name, size, seed, config)
-    if part == "tagging":
-        train = fernwick_tagging("entities", "train", config.pool).sample(size, seed)
-        test = fernwick_tagging("entities", "test", config.tested)
-        return [_tagging(name, train, test, seed, config) | {"sentences": size}]
-    train, test = ud_english_ewt("dev"), ud_english_ewt("test")
-    if config.ewt_sentences:
-        test = test.take(range(config.ewt_sentences))
-    return [_ewt(name, train, test, seed, config)]
-
-
-def tagger(name: str, seed: int, config: Config, **more: Any) -> CRFTagger | NeuralTagger:
-    """The tagger that a name of :func:`arms` stands for."""
-    if name == CRF:
-        return CRFTagger(l2=config.l2)
-    radius = int(name.split()[1]) if name.startswith("window") else None
-    settings = {"steps": config.tagger_steps} | more
-    return NeuralTagger(
-        radius=radius, crf=name == BILSTM_CRF, characters="letters" in name, seed=seed, **settings
-    )
-
-
-def _fitted(
-    name: str, train: Tagged, seed: int, config: Config, **more: Any
-) -> tuple[CRFTagger | NeuralTagger, dict[str, Any]]:
-    started = time.process_time()
-    model = tagger(name, seed, config, **more).fit(train.sentences, train.tags)
-    seconds = time.process_time() - started
-    weights = (
-        model.parameter_count()
-        if isinstance(model, NeuralTagger)
-        else len(model.state_weights) + len(model.transition_weights)
-    )
-    return model, {"method": name, "seed": seed, "parameters": weights, "seconds": seconds}
-
-
-def _tagging(name: str, train: Tagged, test: Tagged, seed: int, config: Config) -> dict[str, Any]:
-    model, row = _fitted(name, train, seed, config)
-    found = model.predict(test.sentences)
-    row |= {
-        "f1": entity_scores(test.tags, found).f1,
-        "accuracy": token_accuracy(test.tags, found),
-        "illegal": sum(not is_legal(tags) for tags in found) / len(found),
-    }
-    if isinstance(model, NeuralTagger) and name != BILSTM_CRF:
-        legal = model.predict(test.sentences, legal=True)
-        row["legal_f1"] = entity_scores(test.tags, legal).f1
-    if len(train) == config.sizes[-1]:
-        sentences, starts, inns = probe(config.probed)
-        tags = model.predict(sentences)
-        right = [
-            (own[start : start + 3] == ["B-INN", "I-INN", "I-INN"]) if inn
-            else own[start : start + 3] == ["O", "O", "O"]
-            for own, start, inn in zip(tags, starts, inns, strict=True)
-        ]  # fmt: skip
-        for kind, wanted in (("inns", True), ("animals", False)):
-            part = [ok for ok, inn in zip(right, inns, strict=True) if inn == wanted]
-            row[kind] = sum(part) / len(part)
-    return row
-
-
-def probe(count: int) -> tuple[list[tuple[str, ...]], list[int], list[bool]]:
-    """Sentences in which what stands before "to" does not tell an inn from an animal.
-
-    "gave the key to the red fox" is about an animal, "walk from the mill to the red fox" about an
-    inn. In both a noun precedes "to"; the word that decides is three to six words further left of
-    the name's last word than that.
-
-    Returns:
-        Sentences of the test split, the place of the name's first word, whether it is an inn.
-    """
-    data = fernwick_tagging("entities", "test", count)
-    sentences, starts, inns = [], [], []
-    colours, animals = set(lexicon.COLOURS), set(lexicon.ANIMALS)
-    movers = {"go", "went", "walk", "walked", "ran", "hurried", "came", "travelled"}
-    for words, tags in zip(data.sentences, data.tags, strict=True):
-        for i in range(2, len(words) - 3):
-            if words[i : i + 2] != ("to", "the") or words[i - 1] in movers | {"next"}:
-                continue
-            if words[i + 2] in colours and words[i + 3] in animals:
-                sentences.append(words)
-                starts.append(i + 1)
-                inns.append(tags[i + 1] == "B-INN")
-    return sentences, starts, inns
-
-
-def _ewt(name: str, train: Tagged, test: Tagged, seed: int, config: Config) -> dict[str, Any]:
-    model, row = _fitted(name, train, seed, config, steps=config.ewt_steps, unknown=0.15)
-    found = model.predict(test.sentences)
-    new = [flag for flags in unknown_words(train.sentences, test.sentences) for flag in flags]
-    pairs = [
-        (true, guess)
-        for tags, guesses in zip(test.tags, found, strict=True)
-        for true, guess in zip(tags, guesses, strict=True)
-    ]
-    part = [pair for pair, flag in zip(pairs, new, strict=True) if flag]
-    return row | {
-        "accuracy": token_accuracy(test.tags, found),
-        "unknown": accuracy([t for t, _ in part], [g for _, g in part]),
-        "unknown_share": sum(new) / len(new),
-    }
-
-
-def translation(attention: str, size: int, seed: int, config: Config) -> list[dict[str, Any]]:
-    """One row per number of clauses, and the map of one sentence where there is attention."""
-    pool = old_fernish("train", 2 * size, (1, config.clauses))
-    chosen = torch.randperm(len(pool), generator=torch.Generator().manual_seed(seed))[:size]
-    started = time.process_time()
-    model = Translator(
-        attention,
-        steps=config.translator_steps,
-        batch_size=config.translator_batch,
-        learning_rate=config.translator_rate,
-        seed=seed,
-    ).fit([pool.sources[i] for i in chosen], [pool.targets[i] for i in chosen])
-    seconds = time.process_time() - started
-    rows = []
-    for clauses in range(1, config.longest + 1):
-        test = old_fernish("test", config.each, (clauses, clauses))
-        row: dict[str, Any] = {"attention": attention, "seed": seed, "clauses": clauses}
-        row |= scores(test, model.predict(test.sources))
-        row["literal_chrf"] = scores(test, [word_for_word(s) for s in test.sources])["chrf"]
-        if attention != "none":
-            row["aligned"] = aligned(model, test)
-        row |= {"parameters": model.parameter_count(), "seconds": seconds, "first": clauses == 1}
-        rows.append(row)
-    if attention != "none" and seed == 0:
-        source, target = shown()
-        rows[0]["map"] = model.attention_map(source, [*target, "</s>"]).round(4).tolist()
-    return rows
-
-
-def shown() -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The sentence of the map: one clause in which every kind of word has to move."""
-    test = old_fernish("test", 200, (1, 1))
-    pairs = zip(test.sources, test.targets, strict=True)
-    return next((s, t) for s, t in pairs if len(s) == 11)
-
-
-def scores(test: Parallel, written: list[list[str]]) -> dict[str, float]:
-    """chrF, BLEU (words as they are), and the share of sentences without a mistake."""
-    said = [" ".join(words) for words in written]
-    wanted = [" ".join(words) for words in test.targets]
-    return {
-        "words": sum(map(len, test.sources)) / len(test),
-        "chrf": sacrebleu.corpus_chrf(said, [wanted]).score,
-        "bleu": sacrebleu.corpus_bleu(said, [wanted], tokenize="none", force=True).score,
-        "exact": sum(a == b for a, b in zip(said, wanted, strict=True)) / len(test),
-    }
-
-
-def aligned(model: Translator, test: Parallel) -> float:
-    """Share of plain words for which the greatest weight is at the word that they come from."""
-    hits = words = 0
-    for source, target in zip(test.sources, test.targets, strict=True):
-        looked = model.attention_map(source, target).argmax(1).tolist()
-        hits += sum(a == b for a, b in zip(looked, origins(source, target), strict=True))
-        words += len(target)
-    return hits / words
+def measured(part: str, name: str, size: int, seed: int) -> list[dict[str, Any]]:
+    """The rows of one run, from ``runs/`` where the same code has done it before."""
+    if part == "ewt" and name == CRF and seed:
+        return []  # nothing in it is random
+    code = code_fingerprint("benchmarks.architecture_runs")
+    key = fingerprint([code, dataclasses.asdict(PARTS[part]), name, size])
+    path = ROOT / "runs" / f"published-architectures-{key}" / f"seed-{seed}.json"
+    if not path.is_file():
+        rows = measure(PARTS[part], name, size, seed)
+        atomic_write(path, json.dumps(rows))
+        print(part, {k: v for k, v in rows[-1].items() if k != "map"}, flush=True)
+    found: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+    return found
 
 
 def _maps(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -286,18 +102,3 @@ def _maps(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
                      "s": s, "read": source[s], "weight": weight}
                 )  # fmt: skip
     return table
-
-
-def _measured(part: str, arm: tuple[str, int], seed: int, config: Config) -> list[dict[str, Any]]:
-    """The rows of one run, from ``runs/`` where it was done before."""
-    if part == "ewt" and arm[0] == CRF and seed:
-        return []  # nothing in it is random
-    code = code_fingerprint("benchmarks.architectures"), code_fingerprint("rlhf_lab.paradigms.crf")
-    key = fingerprint([*code, dataclasses.asdict(config), part, list(arm)])
-    path = ROOT / "runs" / f"published-architectures-{key}" / f"seed-{seed}.json"
-    if not path.is_file():
-        rows = measure(part, arm, seed, config)
-        atomic_write(path, json.dumps(rows))
-        print({k: v for k, v in rows[-1].items() if k != "map"}, flush=True)
-    found: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
-    return found
