@@ -34,8 +34,8 @@ class Tagging:
         l2: the penalty of the CRF on templates, as in the chapter about it.
     """
 
-    sizes: tuple[int, ...] = (50, 800)
-    radii: tuple[int, ...] = (2, 4)
+    sizes: tuple[int, ...] = (50, 200, 800)
+    radii: tuple[int, ...] = (0, 2, 4, 6)
     pool: int = 2000
     tested: int = 300
     probed: int = 4000

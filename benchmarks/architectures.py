@@ -36,7 +36,7 @@ from rlhf_lab.provenance import manifest, versions
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "book" / "results" / "architectures"
-SEEDS = (0, 1, 2)
+SEEDS = (0, 1, 2, 3, 4)
 PARTS = {"tagging": Tagging(), "ewt": English(), "translation": Translation()}
 
 
