@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from benchmarks import (
+    architectures,
     behaviour,
     bug_clinic,
     claims,
@@ -53,6 +54,7 @@ BENCHMARKS = {
     "page_models": page_models,
     "reactions": reactions,
     "lighthouse": lighthouse,
+    "architectures": architectures,
     "claims": claims,
 }
 

@@ -1,0 +1,93 @@
+"""What the chapter on architectures prints: its scores by hand, on tiny settings."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmarks import architecture_runs as runs
+from benchmarks import architectures as published
+from rlhf_lab.paradigms.data import fernwick_tagging
+from rlhf_lab.paradigms.dialect import Parallel, origins
+from rlhf_lab.paradigms.recurrent import NeuralTagger
+from rlhf_lab.paradigms.scoring import entity_scores, token_accuracy
+
+TAGGING = runs.Tagging(sizes=(20,), radii=(1,), pool=40, tested=12, probed=400, steps=4)
+TRANSLATION = runs.Translation(pairs=20, clauses=2, longest=2, each=3, steps=2, batch=4)
+
+
+def test_what_the_probe_asks():
+    sentences, starts, inns = runs.probe(1500)
+    assert len(sentences) > 20 and any(inns) and not all(inns)
+    for words, start, inn in zip(sentences, starts, inns, strict=True):
+        assert words[start - 1 : start + 1] == ("to", "the")
+        left = words[: start - 1]
+        assert ("from" in left) or not inn  # what makes it an inn is there, further left
+
+
+@pytest.mark.parametrize("name", [runs.CRF, runs.BILSTM_CRF, "window 1"])
+def test_scores_of_a_tagger_trained_again(name):
+    (row,) = runs.measure(TAGGING, name, 20, 1)
+    train = fernwick_tagging("entities", "train", 40).sample(20, 1)
+    test = fernwick_tagging("entities", "test", 12)
+    model = runs.tagger(name, 1, TAGGING).fit(train.sentences, train.tags)
+    found = model.predict(test.sentences)
+    assert row["f1"] == entity_scores(test.tags, found).f1
+    assert row["accuracy"] == token_accuracy(test.tags, found)
+    assert ("legal_f1" in row) == (name == "window 1")
+    if isinstance(model, NeuralTagger):
+        assert (model.radius, model.crf, model.seed) == (
+            1 if name == "window 1" else None, name == runs.BILSTM_CRF, 1
+        )  # fmt: skip
+
+
+def test_a_translators_rows():
+    rows = runs.measure(TRANSLATION, "dot", 20, 0)
+    assert [row["clauses"] for row in rows] == [1, 2]
+    assert 0 < rows[0]["literal_chrf"] < 100
+    source, target = runs.shown()
+    weights = np.array(rows[0]["map"])
+    assert weights.shape == (len(target) + 1, len(source))
+    np.testing.assert_allclose(weights.sum(1), 1, atol=1e-3)
+    table = published._maps(rows)
+    assert len(table) == weights.size and "map" not in rows[0]
+    assert table[-1]["written"] == "</s>" and table[-1]["read"] == "."
+
+
+def test_aligned_is_the_share_of_words_at_their_origin():
+    source, target = runs.shown()
+
+    class Oracle:
+        def __init__(self, wrong):
+            self.wrong = wrong
+
+        def attention_map(self, source, target):
+            weights = np.eye(len(source))[origins(source, target)]
+            weights[: self.wrong] = np.roll(weights[: self.wrong], 1, axis=1)
+            return weights
+
+    pair = Parallel((source,), (target,), (1,))
+    assert runs.aligned(Oracle(0), pair) == 1
+    assert runs.aligned(Oracle(2), pair) == pytest.approx(1 - 2 / len(target))
+
+
+def test_scores_by_hand():
+    pair = Parallel((("a", "b"), ("c", ".")), (("b", "a"), ("d", ".")), (1, 1))
+    found = runs.scores(pair, [["b", "a"], ["d", "d"]])
+    assert found["exact"] == 0.5 and found["words"] == 2 and found["chrf"] < 100
+    assert runs.scores(pair, [["b", "a"], ["d", "."]])["chrf"] == 100
+
+
+def test_the_files_have_every_arm_and_seed():
+    about = json.loads((published.FOLDER / "manifest.json").read_text(encoding="utf-8"))
+    assert len(about["seeds"]) == 5
+    tagging, translation = (
+        pd.read_csv(published.FOLDER / f"{part}.csv") for part in ("tagging", "translation")
+    )
+    wanted = {(*arm, s) for arm in published.arms("tagging") for s in published.SEEDS}
+    assert set(zip(tagging.method, tagging.sentences, tagging.seed, strict=True)) == wanted
+    assert len(tagging) == len(wanted)
+    assert translation.groupby(["attention", "clauses"]).seed.nunique().eq(5).all()
