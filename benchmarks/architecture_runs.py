@@ -148,10 +148,11 @@ def _tagging(name: str, train: Tagged, test: Tagged, seed: int, config: Tagging)
 
 
 def probe(count: int) -> tuple[list[tuple[str, ...]], list[int], list[bool]]:
-    """Sentences in which what stands before "to" does not tell an inn from an animal.
+    """Sentences in which only what stands before "to" tells an inn from an animal.
 
     "gave the key to the red fox" is about an animal, "walk from the mill to the red fox" about an
-    inn. In both a noun precedes "to"; the word that decides stands left of that.
+    inn. The noun before "to", a thing or a place, tells, and so do "from" and the verb. A window
+    of two words has that noun in sight at "the", and nothing of it at the two words of the name.
 
     Returns:
         Sentences of the test split, the place of the name's first word, whether it is an inn.

@@ -299,7 +299,10 @@ def a_wrong_sign_alarms(bias: Bias) -> None:
 
 @check
 def an_error_of_third_order_alarms(bias: Bias) -> None:
-    """k2, and k3 with the sign of d turned round, are nearly right where both policies are near."""
+    """k2, and k3 with the sign of d turned round, are nearly right where both policies are near.
+
+    max(k1, 0) is wrong near and far.
+    """
     hint = (
         "its error is of third order in d: among policies that are near it hides. Take two that "
         "are far apart"
