@@ -60,7 +60,7 @@ RESULTS = "results"  # below _static
 # Drawn from the folder of a sweep.
 SWEEPS = {module.NAME: module for module in (beta_gamma,)}
 # Drawn from a file.
-PUBLISHED = {module.NAME: module for module in (ranking, token_inspector, over_optimisation)}
+PUBLISHED = {module.NAME: module for module in (over_optimisation, ranking, token_inspector)}
 FACTS = {module.NAME: module for module in (lineage, chooser)}  # drawn from the model facts
 DRAWINGS = {ppo_clip.NAME: ppo_clip} | SWEEPS | PUBLISHED | FACTS
 IN_PAGE = ("state",)  # of a drawing's data; the rest of them is the sweep
