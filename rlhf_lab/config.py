@@ -71,7 +71,7 @@ def _divides(small: int, large: int, argument: str, of: str) -> int:
 class PretrainConfig:
     """Next-token training of a base model from random weights."""
 
-    preset: str = _field("tiny", "architecture: 'tiny' or 'base'")
+    preset: str = _field("tiny", "architecture: 'nano', 'micro', 'tiny' or 'base'")
     seed: int = _field(0, "seed of weights, data order and dropout")
     world_seed: int = _field(0, "seed of the Fernwick world whose web is read")
     documents: int = _field(900_000, "documents of the web that the blocks are made of")

@@ -32,8 +32,8 @@ from rlhf_lab.errors import CheckpointError, InputError
 from rlhf_lab.files import writing_to
 
 ASSETS = Path(__file__).parent / "assets"
-PRESETS = ("tiny", "base")
-EXAMINERS = {preset: f"{preset}-examiner" for preset in PRESETS}  # reward models that can judge
+PRESETS = ("nano", "micro", "tiny", "base")  # the ladder, by size
+EXAMINERS = {"tiny": "tiny-examiner", "base": "base-examiner"}  # reward models that can judge
 PAD = "<|pad|>"
 
 Reward = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -138,7 +138,7 @@ def load_policy(
     """A causal LM and its tokenizer, dropout off, with a pad token that is not its EOS token.
 
     Args:
-        source: "tiny" or "base" (shipped), a hub id, a local folder, or a ``.gguf`` file. Only
+        source: a preset of the package ("nano", "micro", "tiny", "base"), a hub id, a local folder, or a ``.gguf`` file. Only
             safetensors and GGUF weights are read, and no code from a model's repository is run.
         device: where the model goes; dtype: of its weights.
 

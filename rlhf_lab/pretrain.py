@@ -41,7 +41,10 @@ from rlhf_lab.tracking import Callback, Progress, Tracker
 EOS_TOKEN = "<|endoftext|>"
 PAD_TOKEN = "<|pad|>"
 
+# A ladder: each rung has about five times the matrix weights of the one below.
 ARCHITECTURES: dict[str, dict[str, int]] = {
+    "nano": {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 256},
+    "micro": {"n_embd": 64, "n_layer": 3, "n_head": 4, "n_positions": 256},
     "tiny": {"n_embd": 128, "n_layer": 4, "n_head": 4, "n_positions": 256},
     "base": {"n_embd": 256, "n_layer": 5, "n_head": 8, "n_positions": 256},
 }

@@ -174,7 +174,7 @@ def test_blocks_longer_than_the_context_are_refused(tokenizer, architecture):
 
 
 def test_an_unknown_preset_is_refused(tokenizer):
-    with pytest.raises(InputError, match="tiny, base"):
+    with pytest.raises(InputError, match="nano, micro, tiny, base"):
         P.architecture("huge", tokenizer)
 
 
