@@ -102,7 +102,9 @@ def _plain(value: Any) -> Any:
 def pretrain(
     settings: Settings,
     *,
-    preset: Annotated[str | None, typer.Option(help="Architecture: nano, micro, tiny or base.")] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="Architecture: nano, micro, tiny or base.")
+    ] = None,
     data: Data = None,
     training: Training,
 ) -> None:

@@ -138,8 +138,8 @@ def load_policy(
     """A causal LM and its tokenizer, dropout off, with a pad token that is not its EOS token.
 
     Args:
-        source: a preset of the package ("nano", "micro", "tiny", "base"), a hub id, a local folder, or a ``.gguf`` file. Only
-            safetensors and GGUF weights are read, and no code from a model's repository is run.
+        source: a shipped preset ("nano", "micro", "tiny", "base"), a hub id, a local folder, or a
+            ``.gguf`` file. Only safetensors and GGUF weights are read, and no code from a model's repository is run.
         device: where the model goes; dtype: of its weights.
 
     Raises:
