@@ -139,7 +139,8 @@ def load_policy(
 
     Args:
         source: a shipped preset ("nano", "micro", "tiny", "base"), a hub id, a local folder, or a
-            ``.gguf`` file. Only safetensors and GGUF weights are read, and no code from a model's repository is run.
+            ``.gguf`` file. Only safetensors and GGUF weights are read, and no code from a model's
+            repository is run.
         device: where the model goes; dtype: of its weights.
 
     Raises:
