@@ -27,6 +27,7 @@ from benchmarks import (
     reward_model,
     scaling,
     sft,
+    size,
     sweep,
     versus_trl,
 )
@@ -51,6 +52,7 @@ BENCHMARKS = {
     "fine_tuning": fine_tuning,
     "behaviour": behaviour,
     "failures": failures,
+    "size": size,
     "page_models": page_models,
     "reactions": reactions,
     "lighthouse": lighthouse,

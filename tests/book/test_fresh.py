@@ -102,7 +102,7 @@ def test_a_warning_is_not_forgotten(book: Path, build_book: Build) -> None:
     for _ in range(2):
         done = build_book(book)
         assert done.returncode != 0
-        assert "unknown document: 'book/los'" in done.stderr
+        assert "unknown document: 'los'" in done.stderr
     edit(book / "book/use.md", "{doc}`los`", "{doc}`loss`")
     build(build_book, book)
     assert "los`" not in page(book, "use")
