@@ -40,7 +40,7 @@ FLAGS = (
 
 def is_fresh(site: Path) -> bool:
     """Whether the site was written after the last change of its pages, scripts and extension."""
-    stamp = site / "objects.inv"
+    stamp = site / ".written.json"  # the last that a build without warnings writes
     if not stamp.exists() or list((site / "reports").rglob("*.err.log")):
         return False
     folders = (ROOT / "book", ROOT / "rlhf_lab" / "widgets")
