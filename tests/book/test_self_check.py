@@ -186,7 +186,7 @@ def test_a_glued_number_is_the_answer(small_site: Path) -> None:
         "**Question 1.** What is the *best* score?\n\n<details>\n<summary><b>Answers</b></summary>"
         "\n\n**2.5: right**\n\nIt is that of $\\pi$.\n\n**Any other number: not right**\n\n"
         "Look again.\n\n</details>",
-        "**Question 2.** Which are three?\n\nChoose all that apply.\n\n- **A** $1 + 2$\n"
+        "**Question 2.** Which are three?\n\nChoose all that apply.\n\n- **A** $1 + 2$ steps\n"
         "- **B** The number of SFT, RM and PPO\n- **C** Four \\| five\n\n<details>",
         "**B: right**\n\nOf the steps.\n\n**C: not right**\n\nNo.\n\n</details>",
     ],
