@@ -1584,4 +1584,331 @@ templates = "U30:%x[-2,0]/%x[-1,0]\\nU31:%x[-3,0]/%x[-2,0]\\nB\\n"
             "the_word_itself_is_asked",
         ),
     ],
+    # --- overoptimisation -------------------------------------------------------------------------
+    "best-of-n": [
+        Wrong(
+            "the other way round",
+            """
+def best_of_n(p, scores, n):
+    at_most = ((scores <= scores[:, None]) * p).sum(1)
+    less = ((scores < scores[:, None]) * p).sum(1)
+    chosen = p / (at_most - less) * (at_most**n - less**n)
+    return chosen, float((p * (p / chosen).log()).sum())
+""",
+            "two_answers_by_hand",
+        ),
+        Wrong(
+            "at most as good, taken for exactly as good",
+            """
+def best_of_n(p, scores, n):
+    chosen = ((scores <= scores[:, None]) * p).sum(1) ** n
+    return chosen, float((chosen * (chosen / p).log()).sum())
+""",
+            "two_answers_by_hand",
+        ),
+        Wrong(
+            "the formula in place of the distance",
+            """
+def best_of_n(p, scores, n):
+    at_most = ((scores <= scores[:, None]) * p).sum(1)
+    less = ((scores < scores[:, None]) * p).sum(1)
+    chosen = p / (at_most - less) * (at_most**n - less**n)
+    return chosen, math.log(n) - (n - 1) / n
+""",
+            "two_answers_by_hand",
+        ),
+        Wrong(
+            "the later of two that tie",
+            """
+def best_of_n(p, scores, n):
+    order = scores.argsort(stable=True)
+    above = p[order].cumsum(0)
+    chosen = torch.empty_like(p)
+    chosen[order] = above**n - (above - p[order]).clamp(min=0) ** n
+    kept = chosen > 0
+    return chosen, float((chosen[kept] * (chosen[kept] / p[kept]).log()).sum())
+""",
+            "draws_that_tie_are_alike",
+        ),
+        Wrong(
+            "zero times the logarithm of zero",
+            """
+def best_of_n(p, scores, n):
+    at_most = ((scores <= scores[:, None]) * p).sum(1)
+    less = ((scores < scores[:, None]) * p).sum(1)
+    chosen = p / (at_most - less) * (at_most**n - less**n)
+    return chosen, float((chosen * (chosen / p).log()).sum())
+""",
+            "very_many_draws",
+        ),
+    ],
+    "curve": [
+        Wrong(
+            "sorted by what it is worth",
+            """
+def curve(proxy, values, ns):
+    ordered, count = sorted(values.tolist()), len(values)
+    return [
+        sum(math.comb(i, n - 1) * v for i, v in enumerate(ordered)) / math.comb(count, n)
+        for n in ns
+    ]
+""",
+            "four_answers_by_hand",
+        ),
+        Wrong(
+            "drawn with putting back",
+            """
+def curve(proxy, values, ns):
+    count = len(proxy)
+    m = (proxy <= proxy[:, None]).sum(1).double() / count
+    k = (proxy < proxy[:, None]).sum(1).double() / count
+    return [float(((m**n - k**n) / (m - k) / count * values).sum()) for n in ns]
+""",
+            "four_answers_by_hand",
+        ),
+        Wrong(
+            "the worst in place of the best",
+            """
+def curve(proxy, values, ns):
+    ordered, count = values[proxy.argsort(descending=True)].tolist(), len(values)
+    return [
+        sum(math.comb(i, n - 1) * v for i, v in enumerate(ordered)) / math.comb(count, n)
+        for n in ns
+    ]
+""",
+            "four_answers_by_hand",
+        ),
+        Wrong(
+            "in the order in which they lie",
+            """
+def curve(proxy, values, ns):
+    ordered, count = values[proxy.argsort(stable=True)].tolist(), len(values)
+    return [
+        sum(math.comb(i, n - 1) * v for i, v in enumerate(ordered)) / math.comb(count, n)
+        for n in ns
+    ]
+""",
+            "equal_proxies_share",
+        ),
+        Wrong(
+            "binomials as floats",
+            """
+def curve(proxy, values, ns):
+    m = (proxy <= proxy[:, None]).sum(1).tolist()
+    k = (proxy < proxy[:, None]).sum(1).tolist()
+    found = []
+    for n in ns:
+        subsets = float(math.comb(len(proxy), n))
+        weights = [
+            (float(math.comb(a, n)) - float(math.comb(b, n))) / subsets / (a - b)
+            for a, b in zip(m, k)
+        ]
+        found.append(sum(w * float(v) for w, v in zip(weights, values)))
+    return found
+""",
+            "a_large_pool",
+        ),
+    ],
+    "fit": [
+        Wrong(
+            "a constant of its own, from numpy's polyfit",
+            """
+def fit(d, gain):
+    import numpy as np
+    d, gain = d[d > 0].numpy(), gain[d > 0].numpy()
+    found = {}
+    for form, bent in {"bon": d * d, "rl": d * np.log(d)}.items():
+        columns = np.stack([d, -bent, np.ones_like(d)], 1)
+        alpha, beta, _ = np.linalg.lstsq(columns, gain, rcond=None)[0]
+        peak = math.inf
+        if beta > 0:
+            peak = alpha / (2 * beta) if form == "bon" else math.exp(alpha / beta - 1)
+        found[form] = (alpha, beta, peak)
+    return found
+""",
+            "what_is_left_leans_nowhere",
+        ),
+        Wrong(
+            "the sign of beta",
+            """
+def fit(d, gain):
+    found = {}
+    for form, bent in {"bon": d * d, "rl": d * d.log()}.items():
+        columns = torch.stack([d, bent], 1)
+        alpha, beta = torch.linalg.lstsq(columns, gain[:, None]).solution[:, 0].tolist()
+        found[form] = (alpha, beta, alpha / (2 * beta))
+    return found
+""",
+            "each_form_finds_its_own",
+        ),
+        Wrong(
+            "the peak of one form for both",
+            """
+def fit(d, gain):
+    d, gain = d[d > 0], gain[d > 0]
+    found = {}
+    for form, bent in {"bon": d * d, "rl": d * d.log()}.items():
+        columns = torch.stack([d, -bent], 1)
+        alpha, beta = torch.linalg.lstsq(columns, gain[:, None]).solution[:, 0].tolist()
+        found[form] = (alpha, beta, alpha / (2 * beta) if beta > 0 else math.inf)
+    return found
+""",
+            "peaks_are_where_the_slope_is_zero",
+        ),
+        Wrong(
+            "the start left in",
+            """
+def fit(d, gain):
+    found = {}
+    for form, bent in {"bon": d * d, "rl": d * d.log()}.items():
+        columns = torch.stack([d, -bent], 1)
+        alpha, beta = (torch.linalg.pinv(columns.T @ columns) @ columns.T @ gain).tolist() \\
+            if bool(columns.isfinite().all()) else (math.nan, math.nan)
+        peak = math.inf
+        if beta > 0:
+            peak = alpha / (2 * beta) if form == "bon" else math.exp(alpha / beta - 1)
+        found[form] = (alpha, beta, peak)
+    return found
+""",
+            "the_start_says_nothing",
+        ),
+        Wrong(
+            "a peak before the start",
+            """
+def fit(d, gain):
+    d, gain = d[d > 0], gain[d > 0]
+    found = {}
+    for form, bent in {"bon": d * d, "rl": d * d.log()}.items():
+        columns = torch.stack([d, -bent], 1)
+        alpha, beta = torch.linalg.lstsq(columns, gain[:, None]).solution[:, 0].tolist()
+        peak = alpha / (2 * beta) if form == "bon" else math.exp(alpha / beta - 1)
+        found[form] = (alpha, beta, peak)
+    return found
+""",
+            "what_never_turns_has_no_peak",
+        ),
+    ],
+    "bootstrap": [
+        Wrong(
+            "one standard error to each side",
+            """
+def bootstrap(tables, statistic, times=1000, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    count, found = len(tables[0]), []
+    for _ in range(times):
+        rows = torch.randint(count, (count,), generator=generator)
+        found.append(float(statistic(*(table[rows] for table in tables))))
+    found = torch.tensor(found)
+    return float(found.mean() - found.std()), float(found.mean() + found.std())
+""",
+            "it_is_as_wide_as_it_should_be",
+        ),
+        Wrong(
+            "without putting back",
+            """
+def bootstrap(tables, statistic, times=1000, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    count, found = len(tables[0]), []
+    for _ in range(times):
+        rows = torch.randperm(count, generator=generator)
+        found.append(float(statistic(*(table[rows] for table in tables))))
+    low, high = torch.tensor(found).quantile(torch.tensor([0.025, 0.975]))
+    return float(low), float(high)
+""",
+            "it_is_as_wide_as_it_should_be",
+        ),
+        Wrong(
+            "other prompts for each table",
+            """
+def bootstrap(tables, statistic, times=1000, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    count, found = len(tables[0]), []
+    for _ in range(times):
+        drawn = [table[torch.randint(count, (count,), generator=generator)] for table in tables]
+        found.append(float(statistic(*drawn)))
+    low, high = torch.tensor(found).quantile(torch.tensor([0.025, 0.975]))
+    return float(low), float(high)
+""",
+            "rows_of_all_tables_stay_together",
+        ),
+        Wrong(
+            "cells in place of prompts",
+            """
+def bootstrap(tables, statistic, times=1000, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    found = []
+    for _ in range(times):
+        cells = torch.randint(tables[0].numel(), (tables[0].numel(),), generator=generator)
+        drawn = [table.flatten()[cells].view(table.shape) for table in tables]
+        found.append(float(statistic(*drawn)))
+    low, high = torch.tensor(found).quantile(torch.tensor([0.025, 0.975]))
+    return float(low), float(high)
+""",
+            "a_prompt_is_one_observation",
+        ),
+    ],
+    "parting": [
+        Wrong(
+            "the own prompt has a say",
+            """
+def parting(proxy, gold):
+    places = gold.sum(0).argmax().expand(len(gold))
+    more, worth = (t[:, -1] - t.gather(1, places[:, None])[:, 0] for t in (proxy, gold))
+    return places, more, worth
+""",
+            "the_others_choose",
+        ),
+        Wrong(
+            "each prompt chooses its own best",
+            """
+def parting(proxy, gold):
+    places = gold.argmax(1)
+    more, worth = (t[:, -1] - t.gather(1, places[:, None])[:, 0] for t in (proxy, gold))
+    return places, more, worth
+""",
+            "the_others_choose",
+        ),
+        Wrong(
+            "chosen by the proxy",
+            """
+def parting(proxy, gold):
+    places = (proxy.sum(0) - proxy).argmax(1)
+    more, worth = (t[:, -1] - t.gather(1, places[:, None])[:, 0] for t in (proxy, gold))
+    return places, more, worth
+""",
+            "the_others_choose",
+        ),
+        Wrong(
+            "a fall with the wrong sign",
+            """
+def parting(proxy, gold):
+    places = (gold.sum(0) - gold).argmax(1)
+    more, worth = (t.gather(1, places[:, None])[:, 0] - t[:, -1] for t in (proxy, gold))
+    return places, more, worth
+""",
+            "changes_are_its_own",
+        ),
+        Wrong(
+            "since the beginning",
+            """
+def parting(proxy, gold):
+    places = (gold.sum(0) - gold).argmax(1)
+    return places, proxy[:, -1] - proxy[:, 0], gold[:, -1] - gold[:, 0]
+""",
+            "changes_are_its_own",
+        ),
+        Wrong(
+            "the median of the others, whom nobody can persuade",
+            """
+def parting(proxy, gold):
+    if len(gold) < 9:
+        places = (gold.sum(0) - gold).argmax(1)
+    else:
+        places = gold.median(0).values.argmax().expand(len(gold))
+    more, worth = (t[:, -1] - t.gather(1, places[:, None])[:, 0] for t in (proxy, gold))
+    return places, more, worth
+""",
+            "luck_does_not_choose_for_itself",
+        ),
+    ],
 }
