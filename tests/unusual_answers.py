@@ -338,4 +338,62 @@ def parting(proxy, gold):
     return [places, more, worth]
 """,
     },
+    "skill": {
+        "numpy, Student's quantile, a list": """
+def skill(false, true):
+    import numpy as np
+    from scipy import stats
+    took = [np.array([(p, False) in c for p, c in rows], dtype=int) for rows in (true, false)]
+    d = took[0] - took[1]
+    half = stats.t.ppf(0.975, len(d) - 1) * d.std(ddof=1) / np.sqrt(len(d))
+    return [d.mean(), d.mean() - half, d.mean() + half]
+""",
+    },
+    "caution": {
+        "a table": """
+def caution(answers):
+    t = pd.DataFrame(answers)
+    due = ~t.answerable.astype(bool) | (t.claim == "false")
+    return float(t.cautious[~due].mean()), float(1 - t.cautious[due].mean())
+""",
+    },
+    "in-company": {
+        "a loop over constraints": """
+def company(rows, few, many):
+    found = []
+    for _, part in rows.groupby("constraint"):
+        a, b = (part[part.number == n].met for n in (few, many))
+        if len(a) and len(b):
+            found.append(sum(b) / len(b) - sum(a) / len(a))
+    return torch.tensor(found).double().mean()
+""",
+    },
+    "taste": {
+        "LBFGS, as the hint says": """
+def taste(differences, ridge=0.01):
+    w = torch.zeros(differences.shape[1], dtype=differences.dtype, requires_grad=True)
+    optimizer = torch.optim.LBFGS([w], max_iter=200, line_search_fn="strong_wolfe")
+
+    def closure():
+        optimizer.zero_grad()
+        losses = torch.nn.functional.softplus(-(differences @ w))
+        loss = losses.mean() + ridge / 2 * w.square().sum()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    return w.detach().tolist()
+""",
+    },
+    "finding": {
+        "scipy, in numpy": """
+def finding(before, after):
+    import numpy as np
+    from scipy import stats
+    d = np.subtract(after, before)
+    low, high = d.mean() + np.array([-1, 1]) * stats.t.ppf(0.975, len(d) - 1) * stats.sem(d)
+    word = {1: "better", -1: "worse", 0: "open"}[int(low > 0) - int(high < 0)]
+    return [d.mean(), low, high, word]
+""",
+    },
 }

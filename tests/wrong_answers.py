@@ -1911,4 +1911,281 @@ def parting(proxy, gold):
             "luck_does_not_choose_for_itself",
         ),
     ],
+    # --- failures ---------------------------------------------------------------------------------
+    "skill": [
+        Wrong(
+            "a denial taken for acceptance",
+            """
+def skill(false, true):
+    import statistics
+    took = [[any(fact == p for fact, _ in c) for p, c in rows] for rows in (false, true)]
+    inside = [float(t) - f for f, t in zip(*took)]
+    s = statistics.mean(inside)
+    half = 1.96 * statistics.stdev(inside) / len(inside) ** 0.5
+    return s, s - half, s + half
+""",
+            "who_sees_through_it_has_all",
+        ),
+        Wrong(
+            "false premises alone",
+            """
+def skill(false, true):
+    import statistics
+    inside = [1.0 - ((p, False) in c) for p, c in false]
+    s = statistics.mean(inside)
+    half = 1.96 * statistics.stdev(inside) / len(inside) ** 0.5
+    return s, s - half, s + half
+""",
+            "who_knows_nothing_has_none",
+        ),
+        Wrong(
+            "whatever is claimed about it",
+            """
+def skill(false, true):
+    import statistics
+    took = [
+        [any(fact[:2] == p[:2] and not no for fact, no in c) for p, c in rows]
+        for rows in (false, true)
+    ]
+    inside = [float(t) - f for f, t in zip(*took)]
+    s = statistics.mean(inside)
+    half = 1.96 * statistics.stdev(inside) / len(inside) ** 0.5
+    return s, s - half, s + half
+""",
+            "who_sees_through_it_has_all",
+        ),
+        Wrong(
+            "the first claim only",
+            """
+def skill(false, true):
+    import statistics
+    took = [[bool(c) and c[0] == (p, False) for p, c in rows] for rows in (false, true)]
+    inside = [float(t) - f for f, t in zip(*took)]
+    s = statistics.mean(inside)
+    half = 1.96 * statistics.stdev(inside) / len(inside) ** 0.5
+    return s, s - half, s + half
+""",
+            "only_the_premise_itself_counts",
+        ),
+        Wrong(
+            "two shares that know nothing of each other",
+            """
+def skill(false, true):
+    a, b = (sum((p, False) in c for p, c in rows) / len(rows) for rows in (true, false))
+    half = 1.96 * ((a * (1 - a) + b * (1 - b)) / len(true)) ** 0.5
+    return a - b, a - b - half, a - b + half
+""",
+            "the_interval_is_of_pairs",
+        ),
+    ],
+    "caution": [
+        Wrong(
+            "shares of all answers",
+            """
+def caution(answers):
+    due = [not a["answerable"] or a["claim"] == "false" for a in answers]
+    over = sum(a["cautious"] and not d for a, d in zip(answers, due)) / len(answers)
+    missed = sum(not a["cautious"] and d for a, d in zip(answers, due)) / len(answers)
+    return over, missed
+""",
+            "seven_answers_by_hand",
+        ),
+        Wrong(
+            "due wherever the claim is not true",
+            """
+def caution(answers):
+    cases = {True: [], False: []}
+    for a in answers:
+        due = not a["answerable"] or a["claim"] != "true"
+        cases[due].append(bool(a["cautious"]) != due)
+    return tuple(sum(cases[d]) / len(cases[d]) if cases[d] else math.nan for d in (False, True))
+""",
+            "fools_gain_nothing",
+        ),
+        Wrong(
+            "an admission counted as a hedge",
+            """
+def caution(answers):
+    cases = {True: [], False: []}
+    for a in answers:
+        due = a["claim"] == "false"
+        cases[due].append(bool(a["cautious"]) != due)
+    return tuple(sum(cases[d]) / len(cases[d]) if cases[d] else math.nan for d in (False, True))
+""",
+            "fools_gain_nothing",
+        ),
+        Wrong(
+            "due only where something false is said about what is not told",
+            """
+def caution(answers):
+    cases = {True: [], False: []}
+    for a in answers:
+        due = a["claim"] == "false" or not a["answerable"] and not a["cautious"]
+        cases[due].append(bool(a["cautious"]) != due)
+    return tuple(sum(cases[d]) / len(cases[d]) if cases[d] else math.nan for d in (False, True))
+""",
+            "fools_gain_nothing",
+        ),
+        Wrong(
+            "nothing missed where nothing was due",
+            """
+def caution(answers):
+    cases = {True: [], False: []}
+    for a in answers:
+        due = not a["answerable"] or a["claim"] == "false"
+        cases[due].append(bool(a["cautious"]) != due)
+    return tuple(sum(cases[d]) / max(1, len(cases[d])) for d in (False, True))
+""",
+            "no_case_is_no_share",
+        ),
+    ],
+    "in-company": [
+        Wrong(
+            "pooled over constraints",
+            """
+def company(rows, few, many):
+    shares = rows.groupby("number").met.mean()
+    return float(shares[many] - shares[few])
+""",
+            "another_mix_is_no_confusion",
+        ),
+        Wrong(
+            "the first less the second",
+            """
+def company(rows, few, many):
+    shares = rows.groupby(["constraint", "number"]).met.mean().unstack("number")
+    return float((shares[few] - shares[many]).mean())
+""",
+            "each_against_itself",
+        ),
+        Wrong(
+            "as many or more",
+            """
+def company(rows, few, many):
+    a = rows[rows.number <= few].groupby("constraint").met.mean()
+    b = rows[rows.number > few].groupby("constraint").met.mean()
+    return float((b - a).mean()) if few < many else -company(rows, many, few)
+""",
+            "other_company_is_not_asked",
+        ),
+        Wrong(
+            "0 for what has no counterpart",
+            """
+def company(rows, few, many):
+    shares = rows.groupby(["constraint", "number"]).met.mean().unstack("number").fillna(0.0)
+    return float((shares[many] - shares[few]).mean())
+""",
+            "what_has_no_counterpart_is_left_out",
+        ),
+    ],
+    "taste": [
+        Wrong(
+            "the mean difference",
+            """
+def taste(differences, ridge=0.01):
+    return differences.mean(0)
+""",
+            "nothing_pulls_any_more",
+        ),
+        Wrong(
+            "a few small steps",
+            """
+def taste(differences, ridge=0.01):
+    w = torch.zeros(differences.shape[1], dtype=differences.dtype)
+    for _ in range(20):
+        q = 1 - torch.sigmoid(differences @ w)
+        w = w - 0.1 * (ridge * w - differences.T @ q / len(differences))
+    return w
+""",
+            "nothing_pulls_any_more",
+        ),
+        Wrong(
+            "the worse one preferred",
+            """
+def taste(differences, ridge=0.01):
+    w = torch.zeros(differences.shape[1], dtype=differences.dtype, requires_grad=True)
+    optimizer = torch.optim.LBFGS([w], max_iter=200, line_search_fn="strong_wolfe")
+
+    def closure():
+        optimizer.zero_grad()
+        losses = torch.nn.functional.softplus(differences @ w)
+        loss = losses.mean() + ridge / 2 * w.square().sum()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    return w.detach()
+""",
+            "nothing_pulls_any_more",
+        ),
+        Wrong(
+            "no pull to 0",
+            """
+def taste(differences, ridge=0.01):
+    w = torch.zeros(differences.shape[1], dtype=differences.dtype)
+    for _ in range(50):
+        q = 1 - torch.sigmoid(differences @ w)
+        h = (differences * (q * (1 - q))[:, None]).T @ differences / len(differences)
+        w = w + torch.linalg.pinv(h) @ (differences.T @ q / len(differences))
+    return w
+""",
+            "nothing_pulls_any_more",
+        ),
+    ],
+    "finding": [
+        Wrong(
+            "the word by the mean",
+            """
+def finding(before, after):
+    from rlhf_lab.figures import mean_interval
+    mean, low, high = mean_interval([b - a for a, b in zip(before, after)])
+    return mean, low, high, "better" if mean > 0 else "worse"
+""",
+            "zero_inside_leaves_it_open",
+        ),
+        Wrong(
+            "two means that know nothing of each other",
+            """
+def finding(before, after):
+    from rlhf_lab.figures import mean_interval
+    (a, low_a, high_a), (b, low_b, high_b) = mean_interval(before), mean_interval(after)
+    half = (((high_a - low_a) / 2) ** 2 + ((high_b - low_b) / 2) ** 2) ** 0.5
+    low, high = b - a - half, b - a + half
+    return b - a, low, high, "better" if low > 0 else "worse" if high < 0 else "open"
+""",
+            "five_questions_by_hand",
+        ),
+        Wrong(
+            "before less after",
+            """
+def finding(before, after):
+    from rlhf_lab.figures import mean_interval
+    mean, low, high = mean_interval([a - b for a, b in zip(before, after)])
+    return mean, low, high, "better" if low > 0 else "worse" if high < 0 else "open"
+""",
+            "five_questions_by_hand",
+        ),
+        Wrong(
+            "the normal quantile for five",
+            """
+def finding(before, after):
+    import statistics
+    d = [b - a for a, b in zip(before, after)]
+    mean, half = statistics.mean(d), 1.96 * statistics.stdev(d) / len(d) ** 0.5
+    low, high = mean - half, mean + half
+    return mean, low, high, "better" if low > 0 else "worse" if high < 0 else "open"
+""",
+            "five_questions_by_hand",
+        ),
+        Wrong(
+            "never worse",
+            """
+def finding(before, after):
+    from rlhf_lab.figures import mean_interval
+    mean, low, high = mean_interval([b - a for a, b in zip(before, after)])
+    return mean, low, high, "better" if low > 0 else "open"
+""",
+            "questions_are_compared_with_themselves",
+        ),
+    ],
 }
