@@ -78,7 +78,8 @@ def only_the_premise_itself_counts(skill: Skill) -> None:
 @check
 def the_interval_is_of_pairs(skill: Skill) -> None:
     """100 subjects, some easily accepted: both questions of a pair are, or neither."""
-    yes, no = [[(_FALSE, False)], [(_TRUE, False)]], [[], []]
+    yes: list[list[Any]] = [[(_FALSE, False)], [(_TRUE, False)]]
+    no: list[list[Any]] = [[], []]
     pairs = [yes if i % 2 else no for i in range(100)]
     s, low, high = _skill(skill, [p[0] for p in pairs], [p[1] for p in pairs])
     hint = (
