@@ -253,4 +253,147 @@ def viterbi(e, a):
 templates = "U0:%x[0,0]\\nU1:%x[-2,0]\\nU2:%x[-3,0]\\nU3:%x[-1,0]\\n# joined\\nB\\n"
 """,
     },
+    "best-of-n": {
+        "sorted levels, in numpy, as a list": """
+def best_of_n(p, scores, n):
+    import numpy as np
+    q, s = p.numpy(), scores.numpy()
+    levels, place = np.unique(s, return_inverse=True)
+    mass = np.bincount(place, weights=q)
+    upto = mass.cumsum() / mass.sum()
+    won = upto**n - np.concatenate([[0.0], upto[:-1]]) ** n
+    chosen = q / mass[place] * won[place]
+    kl = sum(a * np.log(a / b) for a, b in zip(won, mass) if a > 0)
+    return [list(chosen), kl]
+""",
+    },
+    "curve": {
+        "a product of fractions, from the best answer down": """
+def curve(proxy, values, ns):
+    levels, place = torch.unique(proxy, return_inverse=True)
+    tied = torch.stack([values[place == k].mean() for k in range(len(levels))])[place]
+    ordered = tied[proxy.argsort()]
+    count, found = len(proxy), []
+    for n in ns:
+        weight, total = n / count, 0.0
+        for i in range(count, n - 1, -1):
+            total += weight * ordered[i - 1]
+            weight *= (i - n) / (i - 1) if i > 1 else 0
+        found.append(total)
+    return torch.stack(found)
+""",
+        "logarithms of factorials": """
+def curve(proxy, values, ns):
+    def log_comb(m, n):
+        m = torch.as_tensor(m, dtype=torch.float64)
+        n = torch.tensor(float(n), dtype=torch.float64)
+        found = torch.lgamma(m + 1) - torch.lgamma(n + 1) - torch.lgamma((m - n).clamp(min=0) + 1)
+        return torch.where(m >= n, found, -torch.inf)
+    m = (proxy <= proxy[:, None]).sum(1).double()
+    k = (proxy < proxy[:, None]).sum(1).double()
+    return [
+        float((((log_comb(m, n) - log_comb(len(proxy), n)).exp()
+                - (log_comb(k, n) - log_comb(len(proxy), n)).exp()) / (m - k) * values).sum())
+        for n in ns
+    ]
+""",
+    },
+    "fit": {
+        "normal equations, and lists": """
+def fit(d, gain):
+    kept = d != 0
+    x, y = d[kept].numpy(), gain[kept].numpy()
+    import numpy as np
+    def solve(bent):
+        a = np.array([[x @ x, -x @ bent], [-x @ bent, bent @ bent]])
+        return np.linalg.solve(a, np.array([x @ y, -bent @ y]))
+    a, b = solve(x**2)
+    c, e = solve(x * np.log(x))
+    up = float("inf")
+    return dict(bon=[a, b, a / 2 / b if b > 0 else up],
+                rl=np.array([c, e, np.exp(c / e - 1) if e > 0 else up]))
+""",
+    },
+    "bootstrap": {
+        "numpy, with a generator of its own": """
+def bootstrap(tables, statistic, times=1000, seed=0):
+    import numpy as np
+    rng = np.random.default_rng(seed)
+    n = len(tables[0])
+    draws = [rng.choice(n, n) for _ in range(times)]
+    found = [float(statistic(*(t[rows] for t in tables))) for rows in draws]
+    return list(np.percentile(found, [2.5, 97.5]))
+""",
+    },
+    "parting": {
+        "prompt by prompt, in lists": """
+def parting(proxy, gold):
+    places, more, worth = [], [], []
+    for i in range(len(gold)):
+        others = torch.cat([gold[:i], gold[i + 1 :]]).mean(0)
+        at = int(others.argmax())
+        places.append(at)
+        more.append(proxy[i, -1] - proxy[i, at])
+        worth.append(gold[i, -1] - gold[i, at])
+    return [places, more, worth]
+""",
+    },
+    "skill": {
+        "numpy, Student's quantile, a list": """
+def skill(false, true):
+    import numpy as np
+    from scipy import stats
+    took = [np.array([(p, False) in c for p, c in rows], dtype=int) for rows in (true, false)]
+    d = took[0] - took[1]
+    half = stats.t.ppf(0.975, len(d) - 1) * d.std(ddof=1) / np.sqrt(len(d))
+    return [d.mean(), d.mean() - half, d.mean() + half]
+""",
+    },
+    "caution": {
+        "a table": """
+def caution(answers):
+    t = pd.DataFrame(answers)
+    due = ~t.answerable.astype(bool) | (t.claim == "false")
+    return float(t.cautious[~due].mean()), float(1 - t.cautious[due].mean())
+""",
+    },
+    "in-company": {
+        "a loop over constraints": """
+def company(rows, few, many):
+    found = []
+    for _, part in rows.groupby("constraint"):
+        a, b = (part[part.number == n].met for n in (few, many))
+        if len(a) and len(b):
+            found.append(sum(b) / len(b) - sum(a) / len(a))
+    return torch.tensor(found).double().mean()
+""",
+    },
+    "taste": {
+        "LBFGS, as the hint says": """
+def taste(differences, ridge=0.01):
+    w = torch.zeros(differences.shape[1], dtype=differences.dtype, requires_grad=True)
+    optimizer = torch.optim.LBFGS([w], max_iter=200, line_search_fn="strong_wolfe")
+
+    def closure():
+        optimizer.zero_grad()
+        losses = torch.nn.functional.softplus(-(differences @ w))
+        loss = losses.mean() + ridge / 2 * w.square().sum()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    return w.detach().tolist()
+""",
+    },
+    "finding": {
+        "scipy, in numpy": """
+def finding(before, after):
+    import numpy as np
+    from scipy import stats
+    d = np.subtract(after, before)
+    low, high = d.mean() + np.array([-1, 1]) * stats.t.ppf(0.975, len(d) - 1) * stats.sem(d)
+    word = {1: "better", -1: "worse", 0: "open"}[int(low > 0) - int(high < 0)]
+    return [d.mean(), low, high, word]
+""",
+    },
 }

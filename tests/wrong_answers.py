@@ -1584,4 +1584,608 @@ templates = "U30:%x[-2,0]/%x[-1,0]\\nU31:%x[-3,0]/%x[-2,0]\\nB\\n"
             "the_word_itself_is_asked",
         ),
     ],
+    # --- overoptimisation -------------------------------------------------------------------------
+    "best-of-n": [
+        Wrong(
+            "the other way round",
+            """
+def best_of_n(p, scores, n):
+    at_most = ((scores <= scores[:, None]) * p).sum(1)
+    less = ((scores < scores[:, None]) * p).sum(1)
+    chosen = p / (at_most - less) * (at_most**n - less**n)
+    return chosen, float((p * (p / chosen).log()).sum())
+""",
+            "two_answers_by_hand",
+        ),
+        Wrong(
+            "at most as good, taken for exactly as good",
+            """
+def best_of_n(p, scores, n):
+    chosen = ((scores <= scores[:, None]) * p).sum(1) ** n
+    return chosen, float((chosen * (chosen / p).log()).sum())
+""",
+            "two_answers_by_hand",
+        ),
+        Wrong(
+            "the formula in place of the distance",
+            """
+def best_of_n(p, scores, n):
+    at_most = ((scores <= scores[:, None]) * p).sum(1)
+    less = ((scores < scores[:, None]) * p).sum(1)
+    chosen = p / (at_most - less) * (at_most**n - less**n)
+    return chosen, math.log(n) - (n - 1) / n
+""",
+            "two_answers_by_hand",
+        ),
+        Wrong(
+            "the later of two that tie",
+            """
+def best_of_n(p, scores, n):
+    order = scores.argsort(stable=True)
+    above = p[order].cumsum(0)
+    chosen = torch.empty_like(p)
+    chosen[order] = above**n - (above - p[order]).clamp(min=0) ** n
+    kept = chosen > 0
+    return chosen, float((chosen[kept] * (chosen[kept] / p[kept]).log()).sum())
+""",
+            "draws_that_tie_are_alike",
+        ),
+        Wrong(
+            "zero times the logarithm of zero",
+            """
+def best_of_n(p, scores, n):
+    at_most = ((scores <= scores[:, None]) * p).sum(1)
+    less = ((scores < scores[:, None]) * p).sum(1)
+    chosen = p / (at_most - less) * (at_most**n - less**n)
+    return chosen, float((chosen * (chosen / p).log()).sum())
+""",
+            "very_many_draws",
+        ),
+    ],
+    "curve": [
+        Wrong(
+            "sorted by what it is worth",
+            """
+def curve(proxy, values, ns):
+    ordered, count = sorted(values.tolist()), len(values)
+    return [
+        sum(math.comb(i, n - 1) * v for i, v in enumerate(ordered)) / math.comb(count, n)
+        for n in ns
+    ]
+""",
+            "four_answers_by_hand",
+        ),
+        Wrong(
+            "drawn with putting back",
+            """
+def curve(proxy, values, ns):
+    count = len(proxy)
+    m = (proxy <= proxy[:, None]).sum(1).double() / count
+    k = (proxy < proxy[:, None]).sum(1).double() / count
+    return [float(((m**n - k**n) / (m - k) / count * values).sum()) for n in ns]
+""",
+            "four_answers_by_hand",
+        ),
+        Wrong(
+            "the worst in place of the best",
+            """
+def curve(proxy, values, ns):
+    ordered, count = values[proxy.argsort(descending=True)].tolist(), len(values)
+    return [
+        sum(math.comb(i, n - 1) * v for i, v in enumerate(ordered)) / math.comb(count, n)
+        for n in ns
+    ]
+""",
+            "four_answers_by_hand",
+        ),
+        Wrong(
+            "in the order in which they lie",
+            """
+def curve(proxy, values, ns):
+    ordered, count = values[proxy.argsort(stable=True)].tolist(), len(values)
+    return [
+        sum(math.comb(i, n - 1) * v for i, v in enumerate(ordered)) / math.comb(count, n)
+        for n in ns
+    ]
+""",
+            "equal_proxies_share",
+        ),
+        Wrong(
+            "binomials as floats",
+            """
+def curve(proxy, values, ns):
+    m = (proxy <= proxy[:, None]).sum(1).tolist()
+    k = (proxy < proxy[:, None]).sum(1).tolist()
+    found = []
+    for n in ns:
+        subsets = float(math.comb(len(proxy), n))
+        weights = [
+            (float(math.comb(a, n)) - float(math.comb(b, n))) / subsets / (a - b)
+            for a, b in zip(m, k)
+        ]
+        found.append(sum(w * float(v) for w, v in zip(weights, values)))
+    return found
+""",
+            "a_large_pool",
+        ),
+    ],
+    "fit": [
+        Wrong(
+            "a constant of its own, from numpy's polyfit",
+            """
+def fit(d, gain):
+    import numpy as np
+    d, gain = d[d > 0].numpy(), gain[d > 0].numpy()
+    found = {}
+    for form, bent in {"bon": d * d, "rl": d * np.log(d)}.items():
+        columns = np.stack([d, -bent, np.ones_like(d)], 1)
+        alpha, beta, _ = np.linalg.lstsq(columns, gain, rcond=None)[0]
+        peak = math.inf
+        if beta > 0:
+            peak = alpha / (2 * beta) if form == "bon" else math.exp(alpha / beta - 1)
+        found[form] = (alpha, beta, peak)
+    return found
+""",
+            "what_is_left_leans_nowhere",
+        ),
+        Wrong(
+            "the sign of beta",
+            """
+def fit(d, gain):
+    found = {}
+    for form, bent in {"bon": d * d, "rl": d * d.log()}.items():
+        columns = torch.stack([d, bent], 1)
+        alpha, beta = torch.linalg.lstsq(columns, gain[:, None]).solution[:, 0].tolist()
+        found[form] = (alpha, beta, alpha / (2 * beta))
+    return found
+""",
+            "each_form_finds_its_own",
+        ),
+        Wrong(
+            "the peak of one form for both",
+            """
+def fit(d, gain):
+    d, gain = d[d > 0], gain[d > 0]
+    found = {}
+    for form, bent in {"bon": d * d, "rl": d * d.log()}.items():
+        columns = torch.stack([d, -bent], 1)
+        alpha, beta = torch.linalg.lstsq(columns, gain[:, None]).solution[:, 0].tolist()
+        found[form] = (alpha, beta, alpha / (2 * beta) if beta > 0 else math.inf)
+    return found
+""",
+            "peaks_are_where_the_slope_is_zero",
+        ),
+        Wrong(
+            "the start left in",
+            """
+def fit(d, gain):
+    found = {}
+    for form, bent in {"bon": d * d, "rl": d * d.log()}.items():
+        columns = torch.stack([d, -bent], 1)
+        alpha, beta = (torch.linalg.pinv(columns.T @ columns) @ columns.T @ gain).tolist() \\
+            if bool(columns.isfinite().all()) else (math.nan, math.nan)
+        peak = math.inf
+        if beta > 0:
+            peak = alpha / (2 * beta) if form == "bon" else math.exp(alpha / beta - 1)
+        found[form] = (alpha, beta, peak)
+    return found
+""",
+            "the_start_says_nothing",
+        ),
+        Wrong(
+            "a peak before the start",
+            """
+def fit(d, gain):
+    d, gain = d[d > 0], gain[d > 0]
+    found = {}
+    for form, bent in {"bon": d * d, "rl": d * d.log()}.items():
+        columns = torch.stack([d, -bent], 1)
+        alpha, beta = torch.linalg.lstsq(columns, gain[:, None]).solution[:, 0].tolist()
+        peak = alpha / (2 * beta) if form == "bon" else math.exp(alpha / beta - 1)
+        found[form] = (alpha, beta, peak)
+    return found
+""",
+            "what_never_turns_has_no_peak",
+        ),
+    ],
+    "bootstrap": [
+        Wrong(
+            "one standard error to each side",
+            """
+def bootstrap(tables, statistic, times=1000, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    count, found = len(tables[0]), []
+    for _ in range(times):
+        rows = torch.randint(count, (count,), generator=generator)
+        found.append(float(statistic(*(table[rows] for table in tables))))
+    found = torch.tensor(found)
+    return float(found.mean() - found.std()), float(found.mean() + found.std())
+""",
+            "it_is_as_wide_as_it_should_be",
+        ),
+        Wrong(
+            "without putting back",
+            """
+def bootstrap(tables, statistic, times=1000, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    count, found = len(tables[0]), []
+    for _ in range(times):
+        rows = torch.randperm(count, generator=generator)
+        found.append(float(statistic(*(table[rows] for table in tables))))
+    low, high = torch.tensor(found).quantile(torch.tensor([0.025, 0.975]))
+    return float(low), float(high)
+""",
+            "it_is_as_wide_as_it_should_be",
+        ),
+        Wrong(
+            "other prompts for each table",
+            """
+def bootstrap(tables, statistic, times=1000, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    count, found = len(tables[0]), []
+    for _ in range(times):
+        drawn = [table[torch.randint(count, (count,), generator=generator)] for table in tables]
+        found.append(float(statistic(*drawn)))
+    low, high = torch.tensor(found).quantile(torch.tensor([0.025, 0.975]))
+    return float(low), float(high)
+""",
+            "rows_of_all_tables_stay_together",
+        ),
+        Wrong(
+            "cells in place of prompts",
+            """
+def bootstrap(tables, statistic, times=1000, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    found = []
+    for _ in range(times):
+        cells = torch.randint(tables[0].numel(), (tables[0].numel(),), generator=generator)
+        drawn = [table.flatten()[cells].view(table.shape) for table in tables]
+        found.append(float(statistic(*drawn)))
+    low, high = torch.tensor(found).quantile(torch.tensor([0.025, 0.975]))
+    return float(low), float(high)
+""",
+            "a_prompt_is_one_observation",
+        ),
+    ],
+    "parting": [
+        Wrong(
+            "the own prompt has a say",
+            """
+def parting(proxy, gold):
+    places = gold.sum(0).argmax().expand(len(gold))
+    more, worth = (t[:, -1] - t.gather(1, places[:, None])[:, 0] for t in (proxy, gold))
+    return places, more, worth
+""",
+            "the_others_choose",
+        ),
+        Wrong(
+            "each prompt chooses its own best",
+            """
+def parting(proxy, gold):
+    places = gold.argmax(1)
+    more, worth = (t[:, -1] - t.gather(1, places[:, None])[:, 0] for t in (proxy, gold))
+    return places, more, worth
+""",
+            "the_others_choose",
+        ),
+        Wrong(
+            "chosen by the proxy",
+            """
+def parting(proxy, gold):
+    places = (proxy.sum(0) - proxy).argmax(1)
+    more, worth = (t[:, -1] - t.gather(1, places[:, None])[:, 0] for t in (proxy, gold))
+    return places, more, worth
+""",
+            "the_others_choose",
+        ),
+        Wrong(
+            "a fall with the wrong sign",
+            """
+def parting(proxy, gold):
+    places = (gold.sum(0) - gold).argmax(1)
+    more, worth = (t.gather(1, places[:, None])[:, 0] - t[:, -1] for t in (proxy, gold))
+    return places, more, worth
+""",
+            "changes_are_its_own",
+        ),
+        Wrong(
+            "since the beginning",
+            """
+def parting(proxy, gold):
+    places = (gold.sum(0) - gold).argmax(1)
+    return places, proxy[:, -1] - proxy[:, 0], gold[:, -1] - gold[:, 0]
+""",
+            "changes_are_its_own",
+        ),
+        Wrong(
+            "the median of the others, whom nobody can persuade",
+            """
+def parting(proxy, gold):
+    if len(gold) < 9:
+        places = (gold.sum(0) - gold).argmax(1)
+    else:
+        places = gold.median(0).values.argmax().expand(len(gold))
+    more, worth = (t[:, -1] - t.gather(1, places[:, None])[:, 0] for t in (proxy, gold))
+    return places, more, worth
+""",
+            "luck_does_not_choose_for_itself",
+        ),
+    ],
+    # --- failures ---------------------------------------------------------------------------------
+    "skill": [
+        Wrong(
+            "a denial taken for acceptance",
+            """
+def skill(false, true):
+    import statistics
+    took = [[any(fact == p for fact, _ in c) for p, c in rows] for rows in (false, true)]
+    inside = [float(t) - f for f, t in zip(*took)]
+    s = statistics.mean(inside)
+    half = 1.96 * statistics.stdev(inside) / len(inside) ** 0.5
+    return s, s - half, s + half
+""",
+            "who_sees_through_it_has_all",
+        ),
+        Wrong(
+            "false premises alone",
+            """
+def skill(false, true):
+    import statistics
+    inside = [1.0 - ((p, False) in c) for p, c in false]
+    s = statistics.mean(inside)
+    half = 1.96 * statistics.stdev(inside) / len(inside) ** 0.5
+    return s, s - half, s + half
+""",
+            "who_knows_nothing_has_none",
+        ),
+        Wrong(
+            "whatever is claimed about it",
+            """
+def skill(false, true):
+    import statistics
+    took = [
+        [any(fact[:2] == p[:2] and not no for fact, no in c) for p, c in rows]
+        for rows in (false, true)
+    ]
+    inside = [float(t) - f for f, t in zip(*took)]
+    s = statistics.mean(inside)
+    half = 1.96 * statistics.stdev(inside) / len(inside) ** 0.5
+    return s, s - half, s + half
+""",
+            "who_sees_through_it_has_all",
+        ),
+        Wrong(
+            "the first claim only",
+            """
+def skill(false, true):
+    import statistics
+    took = [[bool(c) and c[0] == (p, False) for p, c in rows] for rows in (false, true)]
+    inside = [float(t) - f for f, t in zip(*took)]
+    s = statistics.mean(inside)
+    half = 1.96 * statistics.stdev(inside) / len(inside) ** 0.5
+    return s, s - half, s + half
+""",
+            "only_the_premise_itself_counts",
+        ),
+        Wrong(
+            "two shares that know nothing of each other",
+            """
+def skill(false, true):
+    a, b = (sum((p, False) in c for p, c in rows) / len(rows) for rows in (true, false))
+    half = 1.96 * ((a * (1 - a) + b * (1 - b)) / len(true)) ** 0.5
+    return a - b, a - b - half, a - b + half
+""",
+            "the_interval_is_of_pairs",
+        ),
+    ],
+    "caution": [
+        Wrong(
+            "shares of all answers",
+            """
+def caution(answers):
+    due = [not a["answerable"] or a["claim"] == "false" for a in answers]
+    over = sum(a["cautious"] and not d for a, d in zip(answers, due)) / len(answers)
+    missed = sum(not a["cautious"] and d for a, d in zip(answers, due)) / len(answers)
+    return over, missed
+""",
+            "seven_answers_by_hand",
+        ),
+        Wrong(
+            "due wherever the claim is not true",
+            """
+def caution(answers):
+    cases = {True: [], False: []}
+    for a in answers:
+        due = not a["answerable"] or a["claim"] != "true"
+        cases[due].append(bool(a["cautious"]) != due)
+    return tuple(sum(cases[d]) / len(cases[d]) if cases[d] else math.nan for d in (False, True))
+""",
+            "fools_gain_nothing",
+        ),
+        Wrong(
+            "an admission counted as a hedge",
+            """
+def caution(answers):
+    cases = {True: [], False: []}
+    for a in answers:
+        due = a["claim"] == "false"
+        cases[due].append(bool(a["cautious"]) != due)
+    return tuple(sum(cases[d]) / len(cases[d]) if cases[d] else math.nan for d in (False, True))
+""",
+            "fools_gain_nothing",
+        ),
+        Wrong(
+            "due only where something false is said about what is not told",
+            """
+def caution(answers):
+    cases = {True: [], False: []}
+    for a in answers:
+        due = a["claim"] == "false" or not a["answerable"] and not a["cautious"]
+        cases[due].append(bool(a["cautious"]) != due)
+    return tuple(sum(cases[d]) / len(cases[d]) if cases[d] else math.nan for d in (False, True))
+""",
+            "fools_gain_nothing",
+        ),
+        Wrong(
+            "nothing missed where nothing was due",
+            """
+def caution(answers):
+    cases = {True: [], False: []}
+    for a in answers:
+        due = not a["answerable"] or a["claim"] == "false"
+        cases[due].append(bool(a["cautious"]) != due)
+    return tuple(sum(cases[d]) / max(1, len(cases[d])) for d in (False, True))
+""",
+            "no_case_is_no_share",
+        ),
+    ],
+    "in-company": [
+        Wrong(
+            "pooled over constraints",
+            """
+def company(rows, few, many):
+    shares = rows.groupby("number").met.mean()
+    return float(shares[many] - shares[few])
+""",
+            "another_mix_is_no_confusion",
+        ),
+        Wrong(
+            "the first less the second",
+            """
+def company(rows, few, many):
+    shares = rows.groupby(["constraint", "number"]).met.mean().unstack("number")
+    return float((shares[few] - shares[many]).mean())
+""",
+            "each_against_itself",
+        ),
+        Wrong(
+            "as many or more",
+            """
+def company(rows, few, many):
+    a = rows[rows.number <= few].groupby("constraint").met.mean()
+    b = rows[rows.number > few].groupby("constraint").met.mean()
+    return float((b - a).mean()) if few < many else -company(rows, many, few)
+""",
+            "other_company_is_not_asked",
+        ),
+        Wrong(
+            "0 for what has no counterpart",
+            """
+def company(rows, few, many):
+    shares = rows.groupby(["constraint", "number"]).met.mean().unstack("number").fillna(0.0)
+    return float((shares[many] - shares[few]).mean())
+""",
+            "what_has_no_counterpart_is_left_out",
+        ),
+    ],
+    "taste": [
+        Wrong(
+            "the mean difference",
+            """
+def taste(differences, ridge=0.01):
+    return differences.mean(0)
+""",
+            "nothing_pulls_any_more",
+        ),
+        Wrong(
+            "a few small steps",
+            """
+def taste(differences, ridge=0.01):
+    w = torch.zeros(differences.shape[1], dtype=differences.dtype)
+    for _ in range(20):
+        q = 1 - torch.sigmoid(differences @ w)
+        w = w - 0.1 * (ridge * w - differences.T @ q / len(differences))
+    return w
+""",
+            "nothing_pulls_any_more",
+        ),
+        Wrong(
+            "the worse one preferred",
+            """
+def taste(differences, ridge=0.01):
+    w = torch.zeros(differences.shape[1], dtype=differences.dtype, requires_grad=True)
+    optimizer = torch.optim.LBFGS([w], max_iter=200, line_search_fn="strong_wolfe")
+
+    def closure():
+        optimizer.zero_grad()
+        losses = torch.nn.functional.softplus(differences @ w)
+        loss = losses.mean() + ridge / 2 * w.square().sum()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    return w.detach()
+""",
+            "nothing_pulls_any_more",
+        ),
+        Wrong(
+            "no pull to 0",
+            """
+def taste(differences, ridge=0.01):
+    w = torch.zeros(differences.shape[1], dtype=differences.dtype)
+    for _ in range(50):
+        q = 1 - torch.sigmoid(differences @ w)
+        h = (differences * (q * (1 - q))[:, None]).T @ differences / len(differences)
+        w = w + torch.linalg.pinv(h) @ (differences.T @ q / len(differences))
+    return w
+""",
+            "nothing_pulls_any_more",
+        ),
+    ],
+    "finding": [
+        Wrong(
+            "the word by the mean",
+            """
+def finding(before, after):
+    from rlhf_lab.figures import mean_interval
+    mean, low, high = mean_interval([b - a for a, b in zip(before, after)])
+    return mean, low, high, "better" if mean > 0 else "worse"
+""",
+            "zero_inside_leaves_it_open",
+        ),
+        Wrong(
+            "two means that know nothing of each other",
+            """
+def finding(before, after):
+    from rlhf_lab.figures import mean_interval
+    (a, low_a, high_a), (b, low_b, high_b) = mean_interval(before), mean_interval(after)
+    half = (((high_a - low_a) / 2) ** 2 + ((high_b - low_b) / 2) ** 2) ** 0.5
+    low, high = b - a - half, b - a + half
+    return b - a, low, high, "better" if low > 0 else "worse" if high < 0 else "open"
+""",
+            "five_questions_by_hand",
+        ),
+        Wrong(
+            "before less after",
+            """
+def finding(before, after):
+    from rlhf_lab.figures import mean_interval
+    mean, low, high = mean_interval([a - b for a, b in zip(before, after)])
+    return mean, low, high, "better" if low > 0 else "worse" if high < 0 else "open"
+""",
+            "five_questions_by_hand",
+        ),
+        Wrong(
+            "the normal quantile for five",
+            """
+def finding(before, after):
+    import statistics
+    d = [b - a for a, b in zip(before, after)]
+    mean, half = statistics.mean(d), 1.96 * statistics.stdev(d) / len(d) ** 0.5
+    low, high = mean - half, mean + half
+    return mean, low, high, "better" if low > 0 else "worse" if high < 0 else "open"
+""",
+            "five_questions_by_hand",
+        ),
+        Wrong(
+            "never worse",
+            """
+def finding(before, after):
+    from rlhf_lab.figures import mean_interval
+    mean, low, high = mean_interval([b - a for a, b in zip(before, after)])
+    return mean, low, high, "better" if low > 0 else "open"
+""",
+            "questions_are_compared_with_themselves",
+        ),
+    ],
 }

@@ -26,7 +26,12 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(ROOT / "labs/source", root / "labs/source")
     results = root / "book/results"
     shutil.copytree(ROOT / "tests/book/fixture/book/results/sweep", results / "sweep")
-    for name in ("quickstart/runs.csv", "sft/epochs.csv"):
-        (results / name).parent.mkdir()
+    for name in (
+        "quickstart/runs.csv",
+        "sft/epochs.csv",
+        "over-optimisation/best_of_n.csv",
+        "over-optimisation/course.csv",
+    ):
+        (results / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / "book/results" / name, results / name)
     return root

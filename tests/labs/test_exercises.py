@@ -6,6 +6,7 @@ import ast
 import contextlib
 import importlib
 import io
+import math
 import re
 import sys
 import types
@@ -49,6 +50,7 @@ def names(master: Master) -> dict[str, Any]:
     if master.name == "sft":
         tables = {"looks": LOOKS, "own": LOOKS.assign(**USUAL | {"learning_rate": 1e-4})}
     return {
+        "math": math,
         "torch": torch,
         "pd": pd,
         "checks": importlib.import_module(f"rlhf_lab.checks.{master.name}"),
