@@ -253,4 +253,87 @@ def viterbi(e, a):
 templates = "U0:%x[0,0]\\nU1:%x[-2,0]\\nU2:%x[-3,0]\\nU3:%x[-1,0]\\n# joined\\nB\\n"
 """,
     },
+    "attention": {
+        "torch's own": """
+def attention(q, k, v, visible):
+    return torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=visible)
+""",
+        "in single precision, the mask added": """
+def attention(q, k, v, visible):
+    scores = torch.einsum("bhtd,bhsd->bhts", q, k) / q.size(-1) ** 0.5
+    return torch.softmax(scores + visible.logical_not() * -1e9, dim=3).matmul(v)
+""",
+    },
+    "streams": {
+        "tuples, one text after the other": """
+def streams(task, texts, encode, start, delimiter, extract):
+    orders = {"similarity": [texts, (texts[-1], texts[0])],
+              "choice": [(*texts[:2], o) for o in texts[2:]]}.get(task, [texts])
+    def joined(parts):
+        first, *more = parts
+        return (*encode(first), delimiter, *joined(more)) if more else tuple(encode(first))
+    return tuple((start, *joined(parts), extract) for parts in orders)
+""",
+    },
+    "scores": {
+        "gathered, and each option by itself": """
+def scores(hidden, lengths, each, task, head):
+    at = (lengths - 1)[:, None, None].expand(-1, 1, hidden.shape[-1])
+    h = hidden.gather(1, at).squeeze(1)
+    if task == "choice":
+        return torch.stack([head(h[i::each])[:, 0] for i in range(each)], dim=1)
+    return head(sum(h[i::each] for i in range(each)))
+""",
+    },
+    "lora": {
+        "noise in b, a at 0, and a copy merged": """
+class LoRA(torch.nn.Module):
+    def __init__(self, layer, rank, alpha):
+        super().__init__()
+        self.layer, self.rank, self.alpha = layer, rank, alpha
+        for p in layer.parameters():
+            p.requires_grad = False
+        self.a = torch.nn.Parameter(torch.zeros(rank, layer.in_features))
+        self.b = torch.nn.Parameter(torch.randn(layer.out_features, rank))
+    def delta(self):
+        return self.alpha / self.rank * self.b @ self.a
+    def forward(self, x):
+        weight = self.layer.weight + self.delta()
+        return torch.nn.functional.linear(x, weight, self.layer.bias)
+    def merged(self):
+        import copy
+        new = copy.deepcopy(self.layer)
+        with torch.no_grad():
+            new.weight += self.delta()
+        return new
+""",
+    },
+    "trainable": {
+        "modules with an a of their own, in a list of generators": """
+def trainable(body, head, way):
+    body.requires_grad_(way == "all")
+    if way == "lora":
+        for module in body.modules():
+            for name in ("a", "b"):
+                if name in module._parameters:
+                    getattr(module, name).requires_grad_()
+    for p in head.parameters():
+        p.requires_grad_()
+    return [(p for p in body.parameters() if p.requires_grad), head.parameters()]
+""",
+    },
+    "drift": {
+        "torch's own": """
+def drift(before, after, real):
+    p, q = torch.log_softmax(before, -1), torch.log_softmax(after, -1)
+    kl = torch.nn.functional.kl_div(q, p, log_target=True, reduction="none").sum(-1)
+    return (kl * real).sum() / real.sum()
+""",
+    },
+    "mended": {
+        "numbers of numpy": """
+import numpy as np
+mended = dict(usual, rate=np.float64(5e-3), way="lora", drift=np.int64(0))
+""",
+    },
 }

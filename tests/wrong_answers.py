@@ -1584,4 +1584,457 @@ templates = "U30:%x[-2,0]/%x[-1,0]\\nU31:%x[-3,0]/%x[-2,0]\\nB\\n"
             "the_word_itself_is_asked",
         ),
     ],
+    # --- finetune_gpt -----------------------------------------------------------------------------
+    "attention": [
+        Wrong(
+            "scores not divided",
+            """
+def attention(q, k, v, visible):
+    scores = q @ k.transpose(-1, -2)
+    return scores.masked_fill(~visible, -torch.inf).softmax(-1) @ v
+""",
+            "weights_follow_agreement",
+        ),
+        Wrong(
+            "softmax over who asks",
+            """
+def attention(q, k, v, visible):
+    scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
+    return scores.masked_fill(~visible, -torch.inf).softmax(-2) @ v
+""",
+            "weights_follow_agreement",
+        ),
+        Wrong(
+            "the table the wrong way round",
+            """
+def attention(q, k, v, visible):
+    scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
+    return scores.masked_fill(visible, -torch.inf).softmax(-1) @ v
+""",
+            "weights_follow_agreement",
+        ),
+        Wrong(
+            "the mask behind the softmax",
+            """
+def attention(q, k, v, visible):
+    weights = (q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5).softmax(-1)
+    return (weights * visible) @ v
+""",
+            "what_is_not_seen_has_no_weight",
+        ),
+        Wrong(
+            "a score of 0 for what is not seen",
+            """
+def attention(q, k, v, visible):
+    scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
+    return scores.masked_fill(~visible, 0).softmax(-1) @ v
+""",
+            "what_is_not_seen_has_no_weight",
+        ),
+        Wrong(
+            "divided by the root of the whole width",
+            """
+def attention(q, k, v, visible):
+    scores = q @ k.transpose(-1, -2) / (q.shape[1] * q.shape[-1]) ** 0.5
+    return scores.masked_fill(~visible, -torch.inf).softmax(-1) @ v
+""",
+            "every_head_place_by_place",
+        ),
+        Wrong(
+            "a softmax by hand",
+            """
+def attention(q, k, v, visible):
+    weights = torch.exp(q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5) * visible
+    return weights / weights.sum(-1, keepdim=True) @ v
+""",
+            "large_scores_stay_finite",
+        ),
+    ],
+    "streams": [
+        Wrong(
+            "all texts encoded as one",
+            """
+def streams(task, texts, encode, start, delimiter, extract):
+    return [[start, *encode("".join(texts)), extract]]
+""",
+            "one_stream_for_one_reading",
+        ),
+        Wrong(
+            "a delimiter behind the last text, too",
+            """
+def streams(task, texts, encode, start, delimiter, extract):
+    row = [start]
+    for text in texts:
+        row += [*encode(text), delimiter]
+    return [[*row, extract]]
+""",
+            "one_stream_for_one_reading",
+        ),
+        Wrong(
+            "one order",
+            """
+def streams(task, texts, encode, start, delimiter, extract):
+    def row(parts):
+        ids = [i for part in parts for i in [delimiter, *encode(part)]][1:]
+        return [start, *ids, extract]
+    if task == "choice":
+        return [row([*texts[:2], option]) for option in texts[2:]]
+    return [row(texts)]
+""",
+            "no_text_is_the_first",
+        ),
+        Wrong(
+            "two options for ever",
+            """
+def streams(task, texts, encode, start, delimiter, extract):
+    def row(parts):
+        ids = [i for part in parts for i in [delimiter, *encode(part)]][1:]
+        return [start, *ids, extract]
+    if task == "choice":
+        return [row([*texts[:2], texts[2]]), row([*texts[:2], texts[3]])]
+    return [row(texts), row(texts[::-1])] if task == "similarity" else [row(texts)]
+""",
+            "every_option_has_its_stream",
+        ),
+        Wrong(
+            "all options in one stream",
+            """
+def streams(task, texts, encode, start, delimiter, extract):
+    def row(parts):
+        ids = [i for part in parts for i in [delimiter, *encode(part)]][1:]
+        return [start, *ids, extract]
+    return [row(texts), row(texts[::-1])] if task == "similarity" else [row(texts)]
+""",
+            "every_option_has_its_stream",
+        ),
+    ],
+    "scores": [
+        Wrong(
+            "the last column",
+            """
+def scores(hidden, lengths, each, task, head):
+    features = hidden[:, -1].view(-1, each, hidden.shape[-1])
+    return head(features).squeeze(-1) if task == "choice" else head(features.sum(1))
+""",
+            "each_row_is_read_at_its_end",
+        ),
+        Wrong(
+            "the mean over all places",
+            """
+def scores(hidden, lengths, each, task, head):
+    features = hidden.mean(1).view(-1, each, hidden.shape[-1])
+    return head(features).squeeze(-1) if task == "choice" else head(features.sum(1))
+""",
+            "each_row_is_read_at_its_end",
+        ),
+        Wrong(
+            "examples and options exchanged",
+            """
+def scores(hidden, lengths, each, task, head):
+    h = hidden[torch.arange(len(hidden)), lengths - 1]
+    if task == "choice":
+        return head(h).view(each, -1).T
+    return head(h.view(-1, each, h.shape[-1]).sum(1))
+""",
+            "options_of_an_example_compete",
+        ),
+        Wrong(
+            "options added up",
+            """
+def scores(hidden, lengths, each, task, head):
+    h = hidden[torch.arange(len(hidden)), lengths - 1]
+    return head(h.view(-1, each, h.shape[-1]).sum(1))
+""",
+            "options_of_an_example_compete",
+        ),
+        Wrong(
+            "the bias of both orders",
+            """
+def scores(hidden, lengths, each, task, head):
+    h = hidden[torch.arange(len(hidden)), lengths - 1]
+    found = head(h.view(-1, each, h.shape[-1]))
+    return found.squeeze(-1) if task == "choice" else found.sum(1)
+""",
+            "both_orders_are_added_before_the_head",
+        ),
+        Wrong(
+            "the mean of both orders",
+            """
+def scores(hidden, lengths, each, task, head):
+    h = hidden[torch.arange(len(hidden)), lengths - 1].view(-1, each, hidden.shape[-1])
+    return head(h).squeeze(-1) if task == "choice" else head(h.mean(1))
+""",
+            "both_orders_are_added_before_the_head",
+        ),
+    ],
+    "lora": [
+        Wrong(
+            "noise in both",
+            """
+class LoRA(torch.nn.Module):
+    def __init__(self, layer, rank, alpha):
+        super().__init__()
+        self.layer, self.scale = layer.requires_grad_(False), alpha / rank
+        self.a = torch.nn.Parameter(torch.randn(rank, layer.in_features))
+        self.b = torch.nn.Parameter(torch.randn(layer.out_features, rank))
+    def forward(self, x):
+        return self.layer(x) + self.scale * (x @ self.a.T @ self.b.T)
+""",
+            "it_begins_as_the_layer",
+        ),
+        Wrong(
+            "tensors that no optimiser finds",
+            """
+class LoRA(torch.nn.Module):
+    def __init__(self, layer, rank, alpha):
+        super().__init__()
+        self.layer, self.scale = layer.requires_grad_(False), alpha / rank
+        self.a = torch.randn(rank, layer.in_features, requires_grad=True)
+        self.b = torch.zeros(layer.out_features, rank, requires_grad=True)
+    def forward(self, x):
+        return self.layer(x) + self.scale * (x @ self.a.T @ self.b.T)
+""",
+            "it_begins_as_the_layer",
+        ),
+        Wrong(
+            "alpha not divided by the rank",
+            """
+class LoRA(torch.nn.Module):
+    def __init__(self, layer, rank, alpha):
+        super().__init__()
+        self.layer, self.scale = layer.requires_grad_(False), alpha
+        self.a = torch.nn.Parameter(torch.randn(rank, layer.in_features))
+        self.b = torch.nn.Parameter(torch.zeros(layer.out_features, rank))
+    def forward(self, x):
+        return self.layer(x) + self.scale * (x @ self.a.T @ self.b.T)
+""",
+            "a_product_is_added",
+        ),
+        Wrong(
+            "the layer left open",
+            """
+class LoRA(torch.nn.Module):
+    def __init__(self, layer, rank, alpha):
+        super().__init__()
+        self.layer, self.scale = layer, alpha / rank
+        self.a = torch.nn.Parameter(torch.randn(rank, layer.in_features))
+        self.b = torch.nn.Parameter(torch.zeros(layer.out_features, rank))
+    def forward(self, x):
+        return self.layer(x) + self.scale * (x @ self.a.T @ self.b.T)
+""",
+            "the_layer_takes_no_gradients",
+        ),
+        Wrong(
+            "both at 0",
+            """
+class LoRA(torch.nn.Module):
+    def __init__(self, layer, rank, alpha):
+        super().__init__()
+        self.layer, self.scale = layer.requires_grad_(False), alpha / rank
+        self.a = torch.nn.Parameter(torch.zeros(rank, layer.in_features))
+        self.b = torch.nn.Parameter(torch.zeros(layer.out_features, rank))
+    def forward(self, x):
+        return self.layer(x) + self.scale * (x @ self.a.T @ self.b.T)
+""",
+            "the_first_step_can_change_something",
+        ),
+        Wrong(
+            "merged into the layer itself",
+            """
+class LoRA(torch.nn.Module):
+    def __init__(self, layer, rank, alpha):
+        super().__init__()
+        self.layer, self.scale = layer.requires_grad_(False), alpha / rank
+        self.a = torch.nn.Parameter(torch.randn(rank, layer.in_features))
+        self.b = torch.nn.Parameter(torch.zeros(layer.out_features, rank))
+    def forward(self, x):
+        return self.layer(x) + self.scale * (x @ self.a.T @ self.b.T)
+    def merged(self):
+        self.layer.weight.data += self.scale * self.b.data @ self.a.data
+        return self.layer
+""",
+            "merged_is_one_layer_of_its_own",
+        ),
+        Wrong(
+            "the bias forgotten in merging",
+            """
+class LoRA(torch.nn.Module):
+    def __init__(self, layer, rank, alpha):
+        super().__init__()
+        self.layer, self.scale = layer.requires_grad_(False), alpha / rank
+        self.a = torch.nn.Parameter(torch.randn(rank, layer.in_features))
+        self.b = torch.nn.Parameter(torch.zeros(layer.out_features, rank))
+    def forward(self, x):
+        return self.layer(x) + self.scale * (x @ self.a.T @ self.b.T)
+    def merged(self):
+        new = torch.nn.Linear(self.layer.in_features, self.layer.out_features, bias=False)
+        new.weight.data = self.layer.weight.data + self.scale * self.b.data @ self.a.data
+        return new
+""",
+            "merged_is_one_layer_of_its_own",
+        ),
+    ],
+    "trainable": [
+        Wrong(
+            "everything handed over",
+            """
+def trainable(body, head, way):
+    for name, p in body.named_parameters():
+        p.requires_grad = way == "all" or (way == "lora" and name.endswith((".a", ".b")))
+    head.requires_grad_(True)
+    return list(body.parameters()), list(head.parameters())
+""",
+            "as_many_numbers_as_there_should_be",
+        ),
+        Wrong(
+            "the layers around the corrections, too",
+            """
+def trainable(body, head, way):
+    own = []
+    for name, p in body.named_parameters():
+        p.requires_grad = way == "all" or (way == "lora" and "c_attn" in name)
+        own += [p] if p.requires_grad else []
+    return own, list(head.requires_grad_(True).parameters())
+""",
+            "as_many_numbers_as_there_should_be",
+        ),
+        Wrong(
+            "names in place of parameters",
+            """
+def trainable(body, head, way):
+    chosen = {"all": lambda n: True, "head": lambda n: False,
+              "lora": lambda n: n.endswith((".a", ".b"))}[way]
+    return [n for n, p in body.named_parameters() if chosen(n)], list(head.parameters())
+""",
+            "as_many_numbers_as_there_should_be",
+        ),
+        Wrong(
+            "lists without a freeze",
+            """
+def trainable(body, head, way):
+    chosen = {"all": lambda n: True, "head": lambda n: False,
+              "lora": lambda n: n.endswith((".a", ".b"))}[way]
+    return [p for n, p in body.named_parameters() if chosen(n)], list(head.parameters())
+""",
+            "a_step_leaves_the_rest_alone",
+        ),
+        Wrong(
+            "frozen for ever",
+            """
+def trainable(body, head, way):
+    own = []
+    for name, p in body.named_parameters():
+        if way == "all" or (way == "lora" and name.endswith((".a", ".b"))):
+            own.append(p)
+        else:
+            p.requires_grad = False
+    return own, list(head.requires_grad_(True).parameters())
+""",
+            "it_can_be_asked_again",
+        ),
+        Wrong(
+            "a head that was frozen stays so",
+            """
+def trainable(body, head, way):
+    own = []
+    for name, p in body.named_parameters():
+        p.requires_grad = way == "all" or (way == "lora" and name.endswith((".a", ".b")))
+        own += [p] if p.requires_grad else []
+    return own, list(head.parameters())
+""",
+            "it_can_be_asked_again",
+        ),
+    ],
+    "drift": [
+        Wrong(
+            "the other direction",
+            """
+def drift(before, after, real):
+    p, q = before.log_softmax(-1), after.log_softmax(-1)
+    return float((q.exp() * (q - p)).sum(-1)[real.bool()].mean())
+""",
+            "two_tokens_by_hand",
+        ),
+        Wrong(
+            "the sum over places",
+            """
+def drift(before, after, real):
+    p, q = before.log_softmax(-1), after.log_softmax(-1)
+    return float((p.exp() * (p - q)).sum(-1)[real.bool()].sum())
+""",
+            "two_tokens_by_hand",
+        ),
+        Wrong(
+            "the cross-entropy",
+            """
+def drift(before, after, real):
+    p, q = before.log_softmax(-1), after.log_softmax(-1)
+    return float(-(p.exp() * q).sum(-1)[real.bool()].mean())
+""",
+            "two_tokens_by_hand",
+        ),
+        Wrong(
+            "logits taken for logarithms",
+            """
+def drift(before, after, real):
+    return float((before.softmax(-1) * (before - after)).sum(-1)[real.bool()].mean())
+""",
+            "logits_are_known_up_to_a_constant",
+        ),
+        Wrong(
+            "the mean over the rectangle",
+            """
+def drift(before, after, real):
+    p, q = before.log_softmax(-1), after.log_softmax(-1)
+    return float(((p.exp() * (p - q)).sum(-1) * real).mean())
+""",
+            "filling_has_no_say",
+        ),
+        Wrong(
+            "logarithms of what was rounded to 0",
+            """
+def drift(before, after, real):
+    p, q = before.softmax(-1), after.softmax(-1)
+    return float((p * (p / q).log()).sum(-1)[real.bool()].mean())
+""",
+            "small_probabilities_are_no_trouble",
+        ),
+    ],
+    "mended": [
+        Wrong(
+            "nothing expected",
+            """
+mended = {**usual, "way": "lora"}
+""",
+            "what_is_expected_is_written_down",
+        ),
+        Wrong(
+            "a divergence below 0",
+            """
+mended = {**usual, "way": "lora", "drift": -0.1}
+""",
+            "what_is_expected_is_written_down",
+        ),
+        Wrong(
+            "both changed",
+            """
+mended = {"way": "lora", "rate": 1e-3, "drift": 0.1}
+""",
+            "one_thing_changes",
+        ),
+        Wrong(
+            "nothing changed",
+            """
+mended = {**usual, "drift": 3}
+""",
+            "one_thing_changes",
+        ),
+        Wrong(
+            "another run than the one that was announced",
+            """
+mended = {**usual, "rate": 2e-4, "drift": 0.1}
+""",
+            "the_run_is_of_this_change",
+        ),
+    ],
 }

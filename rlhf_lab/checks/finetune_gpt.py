@@ -87,7 +87,8 @@ def every_head_place_by_place(attention: Attention) -> None:
         "d is the number of numbers at one place of one head, 16 here, and its root is 4; a table "
         "(B, 1, T, T) has another mask for each text"
     )
-    same(called(attention, q, k, v, real[:, None, None].expand(2, 1, 5, 5)), wanted, "it", hint)
+    found = called(attention, q, k, v, real[:, None, None].expand(2, 1, 5, 5))
+    same(found, wanted, "the mean", hint)
 
 
 @check
@@ -376,11 +377,12 @@ def it_can_be_asked_again(trainable: Trainable) -> None:
         for way in ways:
             own, of_head = _chosen(trainable, body, head, way)
             taking = sum(p.numel() for p in body.parameters() if p.requires_grad)
-            assert taking == _TRAINED[way] == sum(p.numel() for p in own), (
+            assert taking == _TRAINED[way], (
                 f'asked for "{way}" after another way, {taking} numbers of the body take gradients '
                 f"and {_TRAINED[way]} should: set requires_grad both ways, whatever it was before"
             )
-            assert all(p.requires_grad for p in of_head) and of_head, (
+            assert sum(p.numel() for p in own) == taking, f'for "{way}" others were handed over'
+            assert all(p.requires_grad for p in of_head), (
                 "the head was frozen before, and is always trained: set its requires_grad, too"
             )
 
@@ -447,7 +449,8 @@ def what_is_expected_is_written_down(mended: Mapping[str, Any]) -> None:
     for name in ("rate", "drift"):
         value = mended[name]
         known = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-        assert known and math.isfinite(value), f"mended[{name!r}] is {value!r}: write a number"
+        finite = known and math.isfinite(value)
+        assert finite, f"mended[{name!r}] is {value!r}: write a number"
     assert mended["drift"] >= 0, (
         f"you expect a drift of {mended['drift']}: a KL divergence is never below 0"
     )
