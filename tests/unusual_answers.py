@@ -336,4 +336,77 @@ import numpy as np
 mended = dict(usual, rate=np.float64(5e-3), way="lora", drift=np.int64(0))
 """,
     },
+    "word-logprobs": {
+        "a call for each token, in single precision": """
+def word_logprobs(logits_of, prompt, word):
+    found = []
+    for n, token in enumerate(word):
+        z = logits_of([*prompt, *word[:n]])[-1].float()
+        found.append(z[token] - z.logsumexp(0))
+    return torch.stack(found)
+""",
+    },
+    "word-score": {
+        "a table by rows": """
+def score(asked, unasked, way):
+    def of(own, alone):
+        if way == "mean":
+            return own.sum() / len(own)
+        return own.sum() - alone.sum() * (way == "gain")
+    texts = range(len(asked[0]))
+    return torch.tensor([[of(w[i], a) for w, a in zip(asked, unasked)] for i in texts])
+""",
+    },
+    "verbaliser": {
+        "a matrix of words and labels": """
+def label_probabilities(scores, owner):
+    belongs = torch.nn.functional.one_hot(torch.tensor(owner)).to(scores)
+    return scores.softmax(1) @ belongs
+""",
+    },
+    "calibrated": {
+        "the paper's matrix": """
+def calibrated(probabilities, content_free):
+    prior = content_free.sum(0) / content_free.sum()
+    W = torch.linalg.inv(torch.diag(prior))
+    return torch.stack([torch.softmax(W @ p, dim=0) for p in probabilities])
+""",
+    },
+    "order-report": {
+        "lists and sets": """
+def order_report(answers, truth):
+    rows, goal = answers.tolist(), truth.tolist()
+    half = len(goal) // 2
+    def share(row, start=0, stop=None):
+        pairs = list(zip(row, goal))[start:stop]
+        return sum(a == b for a, b in pairs) / len(pairs)
+    best = max(rows, key=lambda row: share(row, 0, half))
+    every = [share(row) for row in rows]
+    undecided = sum(len(set(column)) > 1 for column in zip(*rows)) / len(goal)
+    return {"lowest": min(every), "highest": max(every), "undecided": undecided,
+            "chosen": share(best, half)}
+""",
+    },
+    "pull": {
+        "numpy's polynomial": """
+def pull(answers, share):
+    import numpy as np
+    return np.polyfit(share.numpy(), answers.numpy().mean(axis=1), 1)[0]
+""",
+    },
+    "worth": {
+        "numpy, size by size": """
+def worth(runs, prompted):
+    import numpy as np
+    table = runs.pivot_table(index="labels", values="accuracy").sort_index()
+    sizes, heights = table.index.to_numpy(float), table.accuracy.to_numpy()
+    reached = np.flatnonzero(heights >= prompted)
+    if not len(reached):
+        return np.inf
+    i = reached[0]
+    if i == 0:
+        return sizes[0]
+    return np.exp(np.interp(prompted, heights[i - 1 : i + 1], np.log(sizes[i - 1 : i + 1])))
+""",
+    },
 }

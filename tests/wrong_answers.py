@@ -2037,4 +2037,391 @@ mended = {**usual, "rate": 2e-4, "drift": 0.1}
             "the_run_is_of_this_change",
         ),
     ],
+    # --- prompting --------------------------------------------------------------------------------
+    "word-logprobs": [
+        Wrong(
+            "read one place too late",
+            """
+def word_logprobs(logits_of, prompt, word):
+    logits = logits_of(prompt + word)[len(prompt) :]
+    return logits.log_softmax(-1)[torch.arange(len(word)), word]
+""",
+            "the_place_before_expects_the_token",
+        ),
+        Wrong(
+            "logits taken for log-probabilities",
+            """
+def word_logprobs(logits_of, prompt, word):
+    logits = logits_of(prompt + word)[len(prompt) - 1 : -1]
+    return logits[torch.arange(len(word)), word]
+""",
+            "the_place_before_expects_the_token",
+        ),
+        Wrong(
+            "probabilities",
+            """
+def word_logprobs(logits_of, prompt, word):
+    logits = logits_of(prompt + word)[len(prompt) - 1 : -1]
+    return logits.softmax(-1)[torch.arange(len(word)), word]
+""",
+            "the_place_before_expects_the_token",
+        ),
+        Wrong(
+            "the prompt made longer",
+            """
+def word_logprobs(logits_of, prompt, word):
+    n = len(prompt)
+    prompt += word
+    return logits_of(prompt)[n - 1 : -1].log_softmax(-1)[torch.arange(len(word)), word]
+""",
+            "the_place_before_expects_the_token",
+        ),
+        Wrong(
+            "all tokens of the word from one place",
+            """
+def word_logprobs(logits_of, prompt, word):
+    return logits_of(prompt)[-1].log_softmax(-1)[torch.tensor(word)]
+""",
+            "later_tokens_know_the_earlier",
+        ),
+        Wrong(
+            "the token before, and nothing else",
+            """
+def word_logprobs(logits_of, prompt, word):
+    before = [prompt[-1], *word[:-1]]
+    rows = torch.stack([logits_of([token])[0] for token in before])
+    return rows.log_softmax(-1)[torch.arange(len(word)), word]
+""",
+            "the_whole_prompt_is_read",
+        ),
+    ],
+    "word-score": [
+        Wrong(
+            "the mean for the sum",
+            """
+def score(asked, unasked, way):
+    columns = [own.mean(1) - (alone.mean() if way == "gain" else 0)
+               for own, alone in zip(asked, unasked)]
+    return torch.stack(columns, dim=1)
+""",
+            "every_token_has_to_be_paid",
+        ),
+        Wrong(
+            "texts and words exchanged",
+            """
+def score(asked, unasked, way):
+    columns = [own.mean(1) if way == "mean" else own.sum(1) - (alone.sum() if way == "gain" else 0)
+               for own, alone in zip(asked, unasked)]
+    return torch.stack(columns)
+""",
+            "every_token_has_to_be_paid",
+        ),
+        Wrong(
+            "divided by the number of texts",
+            """
+def score(asked, unasked, way):
+    columns = []
+    for own, alone in zip(asked, unasked):
+        column = own.sum(1)
+        if way == "mean":
+            column = column / len(asked)
+        columns.append(column - alone.sum() if way == "gain" else column)
+    return torch.stack(columns, dim=1)
+""",
+            "a_mean_is_over_tokens",
+        ),
+        Wrong(
+            "a gain of means",
+            """
+def score(asked, unasked, way):
+    columns = []
+    for own, alone in zip(asked, unasked):
+        column = own.sum(1) if way == "sum" else own.mean(1)
+        columns.append(column - alone.mean() if way == "gain" else column)
+    return torch.stack(columns, dim=1)
+""",
+            "a_gain_is_over_the_same_word_unasked",
+        ),
+        Wrong(
+            "a gain that is a ratio",
+            """
+def score(asked, unasked, way):
+    columns = []
+    for own, alone in zip(asked, unasked):
+        column = own.mean(1) if way == "mean" else own.sum(1)
+        columns.append(column / alone.sum() if way == "gain" else column)
+    return torch.stack(columns, dim=1)
+""",
+            "a_gain_is_over_the_same_word_unasked",
+        ),
+    ],
+    "verbaliser": [
+        Wrong(
+            "log-probabilities added",
+            """
+def label_probabilities(scores, owner):
+    owner = torch.tensor(owner)
+    columns = [scores[:, owner == k].sum(1) for k in range(int(owner.max()) + 1)]
+    return torch.stack(columns, dim=1).softmax(1)
+""",
+            "words_of_a_label_are_added",
+        ),
+        Wrong(
+            "the mean of a label's words",
+            """
+def label_probabilities(scores, owner):
+    owner = torch.tensor(owner)
+    columns = [scores[:, owner == k].exp().mean(1) for k in range(int(owner.max()) + 1)]
+    found = torch.stack(columns, dim=1)
+    return found / found.sum(1, keepdim=True)
+""",
+            "words_of_a_label_are_added",
+        ),
+        Wrong(
+            "not divided by the labels' sum",
+            """
+def label_probabilities(scores, owner):
+    owner = torch.tensor(owner)
+    columns = [scores[:, owner == k].exp().sum(1) for k in range(int(owner.max()) + 1)]
+    return torch.stack(columns, dim=1)
+""",
+            "words_of_a_label_are_added",
+        ),
+        Wrong(
+            "labels as they are met",
+            """
+def label_probabilities(scores, owner):
+    met = list(dict.fromkeys(owner))
+    columns = [scores[:, [i for i, o in enumerate(owner) if o == k]].logsumexp(1) for k in met]
+    return torch.stack(columns, dim=1).softmax(1)
+""",
+            "labels_stand_in_the_order_of_their_numbers",
+        ),
+        Wrong(
+            "exponentials too early",
+            """
+def label_probabilities(scores, owner):
+    owner = torch.tensor(owner)
+    columns = [scores[:, owner == k].exp().sum(1) for k in range(int(owner.max()) + 1)]
+    found = torch.stack(columns, dim=1)
+    return found / found.sum(1, keepdim=True)
+""",
+            "small_probabilities_are_no_trouble",
+        ),
+    ],
+    "calibrated": [
+        Wrong(
+            "normalised in place of a softmax",
+            """
+def calibrated(probabilities, content_free):
+    found = probabilities / content_free.mean(0)
+    return found / found.sum(1, keepdim=True)
+""",
+            "each_is_divided_by_what_nothing_gets",
+        ),
+        Wrong(
+            "multiplied",
+            """
+def calibrated(probabilities, content_free):
+    return (probabilities * content_free.mean(0)).softmax(1)
+""",
+            "each_is_divided_by_what_nothing_gets",
+        ),
+        Wrong(
+            "subtracted",
+            """
+def calibrated(probabilities, content_free):
+    return (probabilities - content_free.mean(0)).softmax(1)
+""",
+            "each_is_divided_by_what_nothing_gets",
+        ),
+        Wrong(
+            "a softmax over texts",
+            """
+def calibrated(probabilities, content_free):
+    return (probabilities / content_free.mean(0)).softmax(0)
+""",
+            "each_is_divided_by_what_nothing_gets",
+        ),
+        Wrong(
+            "one of the empty texts",
+            """
+def calibrated(probabilities, content_free):
+    return (probabilities / content_free[0]).softmax(1)
+""",
+            "several_empty_texts_are_averaged",
+        ),
+        Wrong(
+            "the mean of logarithms",
+            """
+def calibrated(probabilities, content_free):
+    prior = content_free.log().mean(0).softmax(0)
+    return (probabilities / prior).softmax(1)
+""",
+            "several_empty_texts_are_averaged",
+        ),
+    ],
+    "order-report": [
+        Wrong(
+            "means over orders",
+            """
+def order_report(answers, truth):
+    right = (answers == truth).double().mean(0)
+    return dict(lowest=right.min(), highest=right.max(), undecided=0.5, chosen=0.5)
+""",
+            "the_worst_and_the_best_order",
+        ),
+        Wrong(
+            "chosen and tested on the same texts",
+            """
+def order_report(answers, truth):
+    right = (answers == truth).double().mean(1)
+    undecided = (answers != answers[0]).any(0).double().mean()
+    return dict(lowest=right.min(), highest=right.max(), undecided=undecided, chosen=right.max())
+""",
+            "a_choice_is_tested_on_other_texts",
+        ),
+        Wrong(
+            "chosen by all, tested on half",
+            """
+def order_report(answers, truth):
+    right = (answers == truth).double()
+    half = len(truth) // 2
+    undecided = (answers != answers[0]).any(0).double().mean()
+    accuracy = right.mean(1)
+    chosen = right[accuracy.argmax(), half:].mean()
+    return dict(
+        lowest=accuracy.min(), highest=accuracy.max(), undecided=undecided, chosen=chosen
+    )
+""",
+            "a_choice_is_tested_on_other_texts",
+        ),
+        Wrong(
+            "texts that are right in some orders only",
+            """
+def order_report(answers, truth):
+    right = (answers == truth).double()
+    mean = right.mean(0)
+    undecided = (mean < 1).double().mean()
+    return dict(lowest=right.mean(1).min(), highest=right.mean(1).max(), undecided=undecided,
+                chosen=right[right[:, : len(truth) // 2].mean(1).argmax(), len(truth) // 2 :].mean())
+""",
+            "texts_that_depend_on_the_order",
+        ),
+        Wrong(
+            "a number forgotten",
+            """
+def order_report(answers, truth):
+    right = (answers == truth).double().mean(1)
+    return {"lowest": right.min(), "highest": right.max()}
+""",
+            "the_worst_and_the_best_order",
+        ),
+    ],
+    "pull": [
+        Wrong(
+            "from the first prompt to the last",
+            """
+def pull(answers, share):
+    said = answers.double().mean(1)
+    return (said[-1] - said[0]) / (share[-1] - share[0])
+""",
+            "shares_need_not_be_even",
+        ),
+        Wrong(
+            "a correlation",
+            """
+def pull(answers, share):
+    said = answers.double().mean(1)
+    return torch.corrcoef(torch.stack([share, said]))[0, 1]
+""",
+            "a_slope_over_three_prompts",
+        ),
+        Wrong(
+            "a line through 0",
+            """
+def pull(answers, share):
+    said = answers.double().mean(1)
+    return (said * share).sum() / share.square().sum()
+""",
+            "a_slope_over_three_prompts",
+        ),
+        Wrong(
+            "the mixture explained by the answers",
+            """
+def pull(answers, share):
+    y = answers.double().mean(1)
+    x, y = share - share.mean(), y - y.mean()
+    return (x * y).sum() / y.square().sum()
+""",
+            "a_slope_over_three_prompts",
+        ),
+    ],
+    "worth": [
+        Wrong(
+            "a straight line between numbers of labels",
+            """
+def worth(runs, prompted):
+    mean = runs.groupby("labels").accuracy.mean()
+    if mean.iloc[0] >= prompted:
+        return float(mean.index[0])
+    for (a, low), (b, high) in zip(mean.items(), mean.iloc[1:].items()):
+        if high >= prompted:
+            return a + (prompted - low) / (high - low) * (b - a)
+    return math.inf
+""",
+            "between_two_sizes",
+        ),
+        Wrong(
+            "the next size that was measured",
+            """
+def worth(runs, prompted):
+    mean = runs.groupby("labels").accuracy.mean()
+    return float(mean[mean >= prompted].index.min())
+""",
+            "between_two_sizes",
+        ),
+        Wrong(
+            "drawn on to the left",
+            """
+def worth(runs, prompted):
+    mean = runs.groupby("labels").accuracy.mean()
+    for (a, low), (b, high) in zip(mean.items(), mean.iloc[1:].items()):
+        if high >= prompted:
+            return a * (b / a) ** ((prompted - low) / (high - low))
+    return math.inf
+""",
+            "a_size_that_reaches_it_is_enough",
+        ),
+        Wrong(
+            "the largest size where it is never reached",
+            """
+def worth(runs, prompted):
+    import numpy as np
+    mean = runs.groupby("labels").accuracy.mean()
+    if mean.iloc[0] >= prompted:
+        return float(mean.index[0])
+    for (a, low), (b, high) in zip(mean.items(), mean.iloc[1:].items()):
+        if high >= prompted:
+            return a * (b / a) ** ((prompted - low) / (high - low))
+    return float(mean.index[-1])
+""",
+            "what_is_never_reached_has_no_number",
+        ),
+        Wrong(
+            "the last crossing",
+            """
+def worth(runs, prompted):
+    mean = runs.groupby("labels").accuracy.mean()
+    if mean.iloc[0] >= prompted:
+        return float(mean.index[0])
+    found = math.inf
+    for (a, low), (b, high) in zip(mean.items(), mean.iloc[1:].items()):
+        if low < prompted <= high:
+            found = a * (b / a) ** ((prompted - low) / (high - low))
+    return found
+""",
+            "the_first_crossing_counts",
+        ),
+    ],
 }

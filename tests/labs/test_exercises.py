@@ -6,6 +6,7 @@ import ast
 import contextlib
 import importlib
 import io
+import math
 import re
 import sys
 import types
@@ -53,6 +54,7 @@ def names(master: Master) -> dict[str, Any]:
         tables = {"usual": {"way": "all", "rate": 5e-3}, "own": pd.DataFrame(own)}
     return {
         "torch": torch,
+        "math": math,
         "pd": pd,
         "checks": importlib.import_module(f"rlhf_lab.checks.{master.name}"),
         "published": ROOT / "book/results/quickstart",
