@@ -28,6 +28,7 @@ from benchmarks import (
     reward_model,
     scaling,
     sft,
+    size,
     sweep,
     versus_trl,
 )
@@ -53,6 +54,7 @@ BENCHMARKS = {
     "prompting": prompting,
     "behaviour": behaviour,
     "failures": failures,
+    "size": size,
     "page_models": page_models,
     "reactions": reactions,
     "lighthouse": lighthouse,
