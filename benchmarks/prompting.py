@@ -270,7 +270,7 @@ def measure_patterns(one: Run, settings: Measured) -> list[dict[str, Any]]:
     """
     texts = tests(settings.patterned).texts
     classifier, known = asking(one, settings), pool(settings.pool, settings.longest)
-    drawn = known.sample(200, one.seed)
+    drawn = known.sample(len(known), one.seed)
     by_label = {y: [t for t, own in zip(drawn.texts, drawn.labels, strict=True) if own == y]
                 for y in LABELS}  # fmt: skip
     rows = []
