@@ -18,10 +18,10 @@ help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*##  *\(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
 
 book: $(READY)  ## build the site into _build/html, executing its chapters; warnings are errors
-	$(BIN)/jupyter-book build . --all -W --keep-going
+	$(BIN)/jupyter-book build . -W --keep-going
 
 student: $(READY)  ## build the site without solutions into _build/student/_build/html
-	RLHF_BOOK_EDITION=student $(BIN)/jupyter-book build . --path-output _build/student --all -W --keep-going
+	RLHF_BOOK_EDITION=student $(BIN)/jupyter-book build . --path-output _build/student -W --keep-going
 
 labs: $(READY)  ## make the students' notebooks, labs/*.ipynb, from labs/source
 	$(BIN)/rlhf-lab labs build

@@ -11,6 +11,7 @@ that all figures change.
 
 from __future__ import annotations
 
+import itertools
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -711,5 +712,24 @@ def _finish(
     figure.update_xaxes(title={"text": x_label})
     if log_x:
         figure.update_xaxes(type="log")
+    ticks = _whole_ticks(figure, log_x)
+    if ticks:
+        figure.update_xaxes(tickvals=ticks)
     figure.update_yaxes(title={"text": y_label})
     return figure
+
+
+def _whole_ticks(figure: go.Figure, log_x: bool) -> list[int]:
+    """Ticks of a horizontal axis of few whole numbers, where a half would mean nothing; or none."""
+    lines = [trace for trace in figure.data if trace.type == "scatter" and trace.x is not None]
+    found = {x for trace in lines for x in trace.x}
+    if not found or not all(isinstance(x, int | float | np.number) for x in found):
+        return []
+    values = sorted(float(x) for x in found)
+    if not all(value.is_integer() for value in values):
+        return []
+    low, high = int(values[0]), int(values[-1])
+    if not log_x:
+        return list(range(low, high + 1)) if 1 <= high - low <= 6 else []
+    apart = all(b >= 1.5 * a for a, b in itertools.pairwise(values))
+    return [int(value) for value in values] if apart and 2 <= len(values) <= 8 else []

@@ -192,6 +192,7 @@ def _axis(
 
     most = max(2, min(6, int(abs(end - start) // 40)))
     ticks = log_ticks(10**low, 10**high) if log else linear_ticks(low, high, most)
+    ticks = list(layout[f"{name}axis"].get("tickvals") or ticks)
     return Axis(place, tuple((place(t), f"{t:.6g}") for t in ticks), 0)
 
 

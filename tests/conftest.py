@@ -52,7 +52,7 @@ def build_book() -> Build:
 
     def build(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
         run = "from jupyter_book.cli.main import main; main()"
-        command = [sys.executable, "-c", run, "build", str(folder), "--all"]
+        command = [sys.executable, "-c", run, "build", str(folder)]
         return subprocess.run(
             [*command, "-W", "--keep-going"],
             capture_output=True,

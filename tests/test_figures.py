@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 
 import numpy as np
 import pandas as pd
@@ -23,6 +24,7 @@ from rlhf_lab.figures import (
     small_multiples,
     timeline,
 )
+from rlhf_lab.svg import to_svg
 
 TEXTS = {
     "title": "The finding",
@@ -49,6 +51,25 @@ def runs() -> pd.DataFrame:
         for seed in range(4)
         for step in (1, 2, 3)
     )
+
+
+@pytest.mark.parametrize(
+    ("xs", "log_x", "ticks"),
+    [
+        ((1, 2, 3), False, (1, 2, 3)),
+        ((0, 4), False, (0, 1, 2, 3, 4)),
+        ((1.5, 2, 3), False, None),  # not whole
+        (tuple(range(0, 200, 20)), False, None),  # the usual ones are whole, too
+        ((16, 64, 256, 1024), True, (16, 64, 256, 1024)),
+        ((16, 17, 256), True, None),  # their names would lie on each other
+    ],
+)
+def test_an_axis_of_few_whole_numbers_has_no_halves(xs, log_x, ticks) -> None:
+    data = pd.DataFrame({"x": xs, "y": range(len(xs))})
+    figure = learning_curves(data, x="x", y="y", log_x=log_x, **TEXTS)
+    assert figure.layout.xaxis.tickvals == ticks
+    drawn = re.findall(r">([\d.]+)</text>", to_svg(figure))
+    assert ticks is None or set(map(str, ticks)) <= set(drawn)
 
 
 def all_figures(runs: pd.DataFrame) -> list[go.Figure]:

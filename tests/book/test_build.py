@@ -168,7 +168,7 @@ def test_exactly_the_pages_that_use_it_run_again(
 
 
 def plain_build(book: Path) -> subprocess.CompletedProcess[str]:
-    """What a reader of Sphinx's manual would type; without --all, which is Jupyter Book's."""
+    """What a reader of Sphinx's manual would type."""
     command = [sys.executable, "-m", "sphinx", "-b", "html", "-W", "--keep-going"]
     return subprocess.run(
         [*command, "-d", "_build/.doctrees", ".", "_build/plain/html"],

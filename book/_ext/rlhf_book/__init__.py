@@ -20,6 +20,7 @@ from rlhf_book import (
     explorer,
     facts,
     figure,
+    fresh,
     glossary,
     html,
     labs,
@@ -36,7 +37,7 @@ from rlhf_book import (
 
 PARTS = (
     cache, edition, disk, figure, equations, explorer, facts, model_answers, launch, labs,
-    twin, metadata, notes, self_check, corrections, ledger, glossary, site,
+    twin, metadata, notes, self_check, corrections, ledger, glossary, site, fresh,
 )  # fmt: skip
 
 
@@ -61,7 +62,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("build-finished", html.finish_pages, priority=900)
     return {
         "version": "1",
-        "env_version": 3,  # of what is kept between builds: another number reads all pages anew
+        "env_version": 4,  # of what is kept between builds: another number reads all pages anew
         "parallel_read_safe": True,
         "parallel_write_safe": True,
     }

@@ -49,8 +49,8 @@ def merge(_app: Sphinx, env: BuildEnvironment, pages: Iterable[str], other: Any)
     uses(env).update({page: uses(other)[page] for page in pages if page in uses(other)})
 
 
-def rewrite(_app: Sphinx, env: BuildEnvironment) -> list[str]:
-    """Every page with a glossary: what it says of other pages may have changed."""
+def pages(env: BuildEnvironment) -> list[str]:
+    """Every page with a glossary."""
     return sorted({page for _, _, kind, page, _, _ in env.get_domain("std").get_objects()
                    if kind == "term"})  # fmt: skip
 
@@ -96,5 +96,4 @@ def register(app: Sphinx) -> None:
     app.connect("doctree-read", collect)
     app.connect("env-purge-doc", forget)
     app.connect("env-merge-info", merge)
-    app.connect("env-updated", rewrite)
     app.add_post_transform(GlossaryEntries)

@@ -23,6 +23,7 @@ _HANDLER = re.compile(r'\son[a-z]+="([^"]*)"')
 _INDEX = re.compile(r'<script src="([^"]*)searchindex\.js"></script>')
 _MATHJAX = re.compile(r'\s*<script[^>]*src="[^"]*/vendor/mathjax/startup\.js[^"]*"></script>')
 _FORMULA = re.compile(r'class="[^"]*\bmath\b')
+_HEAD = '<head><meta charset="utf-8">'
 _POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>')
 
 # (what the theme writes, what it should be): an axe rule is named where it asks for the change.
@@ -60,25 +61,34 @@ _MENDS = (
 
 
 def finish_pages(app: Sphinx, exception: Exception | None) -> None:
-    """Rewrite every page of an HTML build that went through."""
+    """Rewrite every page of an HTML build that went through; one that was finished before, as far
+    as the policy has changed.
+    """
     if exception is not None or app.builder.format != "html":
         return
     root = Path(app.outdir)
     write_entrance(root, app.config.root_doc, app.config.html_title, app.config.language)
+    paths = [p for p in root.rglob("*.html") if "_static" not in p.relative_to(root).parts]
+    found = {path: path.read_text(encoding="utf-8") for path in paths}
     pages = {
-        path: inline_icons(mend(path.read_text(encoding="utf-8")), root)
-        for path in root.rglob("*.html")
-        if "_static" not in path.relative_to(root).parts
+        path: page if _POLICY.search(page) else finished(page, path, root)
+        for path, page in found.items()
     }
-    if root / "search.html" in pages:
-        pages[root / "search.html"] = disk.with_note(pages[root / "search.html"])
     scripts = {source(script) for page in pages.values() for script in inline_scripts(page)}
     handlers = {source(handler) for page in pages.values() for handler in inline_handlers(page)}
     meta = policy(scripts, handlers)
     for path, page in pages.items():
         bare = _POLICY.sub("", page)
-        head = f'<head><meta charset="utf-8">{meta}'
-        path.write_text(bare.replace("<head>", head, 1), encoding="utf-8")
+        head = f"{_HEAD}{meta}"
+        whole = bare.replace(_HEAD, "<head>", 1).replace("<head>", head, 1)
+        if whole != found[path]:
+            path.write_text(whole, encoding="utf-8")
+
+
+def finished(page: str, path: Path, root: Path) -> str:
+    """A page as the theme has written it, mended."""
+    whole = inline_icons(mend(page), root)
+    return disk.with_note(whole) if path == root / "search.html" else whole
 
 
 def write_entrance(root: Path, first_page: str, title: str, language: str) -> None:
