@@ -2277,7 +2277,8 @@ def order_report(answers, truth):
 def order_report(answers, truth):
     right = (answers == truth).double().mean(1)
     undecided = (answers != answers[0]).any(0).double().mean()
-    return dict(lowest=right.min(), highest=right.max(), undecided=undecided, chosen=right.max())
+    best = right.max()
+    return dict(lowest=right.min(), highest=best, undecided=undecided, chosen=best)
 """,
             "a_choice_is_tested_on_other_texts",
         ),
@@ -2302,9 +2303,10 @@ def order_report(answers, truth):
 def order_report(answers, truth):
     right = (answers == truth).double()
     mean = right.mean(0)
-    undecided = (mean < 1).double().mean()
-    return dict(lowest=right.mean(1).min(), highest=right.mean(1).max(), undecided=undecided,
-                chosen=right[right[:, : len(truth) // 2].mean(1).argmax(), len(truth) // 2 :].mean())
+    return dict(
+        lowest=right.mean(1).min(), highest=right.mean(1).max(),
+        undecided=(mean < 1).double().mean(), chosen=0.5,
+    )
 """,
             "texts_that_depend_on_the_order",
         ),

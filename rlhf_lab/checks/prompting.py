@@ -44,9 +44,7 @@ def _remembers(ids: list[int]) -> Tensor:
     return _real(rows)
 
 
-def _logprobs(
-    answer: WordLogprobs, logits_of: LogitsOf, prompt: list[int], word: list[int]
-) -> Any:
+def _logprobs(answer: WordLogprobs, logits_of: LogitsOf, prompt: list[int], word: list[int]) -> Any:
     before = list(prompt), list(word)
     found = answer(logits_of, prompt, word)
     assert (prompt, word) == before, (
@@ -111,7 +109,7 @@ def _score(score: Score, way: str) -> Any:
 @check
 def every_token_has_to_be_paid(score: Score) -> None:
     """The log-probability of the whole word."""
-    hint = "the logarithm of a product is a sum: over the tokens of a word, one column for each word"
+    hint = "the logarithm of a product is a sum: over a word's tokens, a column for each word"
     same(_score(score, "sum"), _real([[-1.0, -1.6], [-2.0, -1.4]]), "the scores", hint)
 
 
@@ -152,7 +150,7 @@ def labels_stand_in_the_order_of_their_numbers(label_probabilities: LabelProbabi
     """Words in no order, three labels."""
     scores = _real([[0.1, 0.2, 0.05, 0.05, 0.1]]).log()
     found = called(label_probabilities, scores, [2, 0, 1, 0, 2])
-    hint = "owner says for each column which label the word is of; column k of the result is label k"
+    hint = "owner says which label each column's word is of; column k of the result is label k"
     same(found, _real([[0.5, 0.1, 0.4]]), "the probabilities", hint)
 
 
@@ -247,7 +245,7 @@ def a_choice_is_tested_on_other_texts(order_report: OrderReport) -> None:
     answers = torch.tensor([[0, 1, 0, 0, 1, 0, 1], [0, 0, 0, 0, 0, 0, 0]])
     truth = torch.tensor([0, 1, 1, 0, 1, 1, 1])
     found = called(order_report, answers, truth)["chosen"]
-    hint = "of seven texts the first three choose (7 // 2), here the first order; it has 3 of 4 right"
+    hint = "of seven texts the first three choose (7 // 2), here the first order: 3 of 4 right"
     near(found, 3 / 4, "chosen", hint)
 
 
@@ -258,7 +256,9 @@ def a_choice_is_tested_on_other_texts(order_report: OrderReport) -> None:
 def a_slope_over_three_prompts(pull: Pull) -> None:
     """With 0, half and all examples of label 1, it is answered to 1, 2 and 4 of five texts."""
     answers = torch.tensor([[1, 0, 0, 0, 0], [1, 1, 0, 0, 0], [1, 1, 1, 1, 0]])
-    hint = "the answers' shares are 0.2, 0.4 and 0.8; the line of least squares rises by 0.6 from 0 to 1"
+    hint = (
+        "the answers' shares are 0.2, 0.4 and 0.8; the line through them rises by 0.6 from 0 to 1"
+    )
     near(called(pull, answers, _real([0.0, 0.5, 1.0])), 0.6, "the pull", hint)
 
 
@@ -282,7 +282,7 @@ def shares_need_not_be_even(pull: Pull) -> None:
     above = sum((x - middle) * (y - height) for x, y in zip(share.tolist(), said, strict=True))
     below = sum((x - middle) ** 2 for x in share.tolist())
     hint = (
-        "all prompts count: Σ (x − mean x)(y − mean y) / Σ (x − mean x)², and not what lies between "
+        "all prompts count: Σ (x − mean x)(y − mean y) / Σ (x − mean x)², not what lies between "
         "the first prompt and the last"
     )
     near(called(pull, answers, share), above / below, "the pull", hint)
@@ -296,7 +296,9 @@ def _runs(*rows: tuple[int, int, float]) -> pd.DataFrame:
 
 
 # Means 0.5, 0.7 and 0.8, in no order.
-RUNS = _runs((32, 0, 0.75), (8, 1, 0.55), (128, 0, 0.8), (8, 0, 0.45), (32, 1, 0.65), (128, 1, 0.8))
+RUNS = _runs(
+    (32, 0, 0.75), (8, 1, 0.55), (128, 0, 0.8), (8, 0, 0.45), (32, 1, 0.65), (128, 1, 0.8)
+)  # fmt: skip
 
 
 @check
