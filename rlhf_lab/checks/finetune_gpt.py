@@ -476,5 +476,5 @@ def the_run_is_of_this_change(mended: Mapping[str, Any], own: pd.DataFrame) -> N
             f"you announced {name} = {mended[name]}, and the run that was looked at has {trained}"
         )
     assert np.isfinite(own[["web_loss", "drift"]].to_numpy(dtype=float)).all(), (
-        "the run's loss or its drift is no finite number: was exercise 6 right before you ran it?"
+        "the run's loss or its drift is no finite number: a rate at which training blows up"
     )
