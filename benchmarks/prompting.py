@@ -114,7 +114,7 @@ class Run:
     """One cell of a table.
 
     Attributes:
-        table: "reviews", "patterns", "orders", "words", "lists" or "labels".
+        table: a key of ``MEASURES``.
         model: a preset, or a method of the comparison.
         way: a template and a set of words, or nothing.
         shots: examples or labels; seed: of their draw.
@@ -145,6 +145,8 @@ def work(settings: Measured, names: Sequence[str]) -> Iterator[Run]:
             yield from (Run("lists", model, way, shots, seed) for seed in SEEDS)
         yield from (Run("patterns", model, "", 4, seed) for seed in SEEDS)
         yield from (Run("orders", model, "", 4, seed) for seed in SEEDS)
+        for table in ("list_patterns", "list_orders"):
+            yield from (Run(table, model, "sounds", 4, seed) for seed in SEEDS)
         yield Run("words", model, "", 0, 0)
     for labels, seed in itertools.product(settings.labels, SEEDS):
         yield Run("labels", COUNTED, "", labels, seed)
@@ -174,13 +176,7 @@ def run() -> None:
 
 def _measured(one: Run, settings: Measured) -> dict[str, Any]:
     """The rows of one run, and its seconds of processor time."""
-    weights = "tiny" if one.table == "labels" else one.model
-    key = fingerprint([
-        code_fingerprint("benchmarks.prompting", "rlhf_lab.paradigms.prompting"),
-        code_fingerprint("rlhf_lab.paradigms.data", "rlhf_lab.paradigms.fine_tuning"),
-        file_hash(ASSETS / weights / "model.safetensors"),
-        dataclasses.asdict(settings),
-    ])  # fmt: skip
+    key = _key("tiny" if one.table == "labels" else one.model, settings)
     name = "-".join(map(str, dataclasses.astuple(one))).replace(" ", "_")
     path = ROOT / "runs" / f"published-prompting-{key}" / f"{name}.json"
     if not path.is_file():
@@ -191,6 +187,17 @@ def _measured(one: Run, settings: Measured) -> dict[str, Any]:
         print(name, f"{spent:.1f} s", flush=True)
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return found
+
+
+@functools.cache
+def _key(weights: str, settings: Measured) -> str:
+    """What a run depends on."""
+    return fingerprint([
+        code_fingerprint("benchmarks.prompting", "rlhf_lab.paradigms.prompting"),
+        code_fingerprint("rlhf_lab.paradigms.data", "rlhf_lab.paradigms.fine_tuning"),
+        file_hash(ASSETS / weights / "model.safetensors"),
+        dataclasses.asdict(settings),
+    ])  # fmt: skip
 
 
 # --- reviews and stories ----------------------------------------------------------------------
@@ -341,6 +348,70 @@ def measure_lists(one: Run, settings: Measured) -> list[dict[str, Any]]:
     return rows
 
 
+def listing(one: Run, names: Sequence[str], rng: random.Random) -> PromptClassifier:
+    """A classifier that calls two classes by two names; its examples are put in afterwards."""
+    called = dict(zip(names, rng.sample(NAMES[one.way], 2), strict=True))
+    verbaliser = {name: f" {word}" for name, word in called.items()}
+    classifier = PromptClassifier(verbaliser, "{text}:", model=_policy(one.model), end="")
+    return classifier.fit((), ())
+
+
+def measure_list_patterns(one: Run, settings: Measured) -> list[dict[str, Any]]:
+    """What each position's label does to words of a third class, which fit neither label.
+
+    The effect is that of ``position-effect`` in the chapter, its sign that of the label: how much
+    likelier, in nats, one label is than the other where it stands there.
+    """
+    effects: dict[int, list[float]] = {}
+    for names in itertools.combinations(CLASSES, 2):
+        rng = random.Random(f"prompting:patterns:{one.seed}:{names}")
+        classifier = listing(one, names, rng)
+        words = {name: rng.sample(CLASSES[name], one.shots) for name in names}
+        others = [name for name in CLASSES if name not in names]
+        asked = [word for name in others for word in rng.sample(CLASSES[name], settings.words)]
+        first, second = (classifier.labels.index(name) for name in names)
+        odds = {}
+        for pattern in itertools.product(names, repeat=one.shots):
+            classifier.examples = [(words[name][t], name) for t, name in enumerate(pattern)]
+            scores = classifier.scores(asked)
+            odds[pattern] = float((scores[:, first] - scores[:, second]).mean())
+        for t in range(one.shots):
+            gap = sum(
+                value if pattern[t] == names[0] else -value for pattern, value in odds.items()
+            )
+            effects.setdefault(t, []).append(2 * gap / len(odds))
+    row = {"model": one.model, "seed": one.seed}
+    return [row | {"position": t + 1, "effect": sum(v) / len(v)} for t, v in effects.items()]
+
+
+def measure_list_orders(one: Run, settings: Measured) -> list[dict[str, Any]]:
+    """Two examples of each of two classes in all 24 orders, asked for words of both.
+
+    ``balanced`` is the mean accuracy of the orders whose answers are the most evenly divided, which
+    can be known without labels; after Lu et al. 2022, §3.
+    """
+    rows = []
+    for names in itertools.combinations(CLASSES, 2):
+        rng = random.Random(f"prompting:orders:{one.seed}:{names}")
+        classifier = listing(one, names, rng)
+        drawn = {name: rng.sample(CLASSES[name], 2 + settings.words) for name in names}
+        asked = [(word, name) for name in names for word in drawn[name][2:]]
+        examples = [(word, name) for name in names for word in drawn[name][:2]]
+        found = []
+        for order in itertools.permutations(examples):
+            classifier.examples = list(order)
+            said = classifier.predict([word for word, _ in asked])
+            uneven = abs(said.count(names[0]) - len(said) / 2)
+            found.append((uneven, accuracy([name for _, name in asked], said)))
+        right = pd.Series([value for _, value in found])
+        least = min(uneven for uneven, _ in found)
+        best = pd.Series([value for uneven, value in found if uneven == least])
+        row = {"model": one.model, "seed": one.seed, "pair": " ".join(names)}
+        spread = {"lowest": right.min(), "mean": right.mean(), "highest": right.max()}
+        rows.append(row | spread | {"deviation": right.std(), "balanced": best.mean()})
+    return rows
+
+
 # --- the same labels in other hands -----------------------------------------------------------
 
 
@@ -366,6 +437,8 @@ MEASURES = {
     "patterns": measure_patterns,
     "orders": measure_orders,
     "words": measure_words,
+    "list_patterns": measure_list_patterns,
+    "list_orders": measure_list_orders,
     "lists": measure_lists,
     "labels": measure_labels,
 }

@@ -108,6 +108,37 @@ def test_a_list_asks_for_words_that_it_does_not_show(names, monkeypatch):
         assert all(word in published.CLASSES[kind] for word, kind in examples)
 
 
+def test_effect_of_a_position_by_least_squares(monkeypatch):
+    """Made-up scores in place of a model's: a linear rule comes back with its coefficients."""
+
+    class Made(published.PromptClassifier):
+        def scores(self, texts):
+            signs = [1.0 if name == self.labels[0] else -1.0 for _, name in self.examples]
+            odds = 0.3 + 0.1 * signs[0] + 0.2 * signs[1] + 0.5 * signs[2] + 0.7 * signs[3]
+            return torch.tensor([[odds, 0.0]]).repeat(len(texts), 1)
+
+    monkeypatch.setattr(published, "PromptClassifier", Made)
+    one = published.Run("list_patterns", "tiny", "sounds", 4, 0)
+    found = [row["effect"] for row in published.measure_list_patterns(one, SMALL)]
+    assert found == pytest.approx([0.2, 0.4, 1.0, 1.4], abs=1e-6)
+
+
+def test_all_orders_of_a_list(monkeypatch):
+    """A rule that follows the last example is right on half, whatever the order."""
+    orders = set()
+
+    class Last(published.PromptClassifier):
+        def predict(self, texts):
+            orders.add(tuple(self.examples))
+            return [self.examples[-1][1]] * len(texts)
+
+    monkeypatch.setattr(published, "PromptClassifier", Last)
+    one = published.Run("list_orders", "tiny", "sounds", 4, 0)
+    rows = published.measure_list_orders(one, SMALL)
+    assert len(orders) == 6 * 24
+    assert all(row["lowest"] == row["highest"] == row["balanced"] == 0.5 for row in rows)
+
+
 @pytest.mark.parametrize("method", [published.COUNTED, published.FINE_TUNED])
 def test_other_methods_see_balanced_examples(method):
     small = dataclasses.replace(SMALL, steps=2)
@@ -121,7 +152,10 @@ def test_every_run_of_the_plan_is_published():
     assert about["config"]["Measured"]["tested"] == settings.tested
     planned = list(published.work(settings, names))
     assert len(set(planned)) == len(planned)
-    rows_of = {"orders": 24, "patterns": 16, "lists": 6, "words": 12}
+    rows_of = {
+        "orders": 24, "patterns": 16, "lists": 6, "words": 12, "list_patterns": 4,
+        "list_orders": 6,
+    }  # fmt: skip
     for table in published.MEASURES:
         found = pd.read_csv(published.FOLDER / f"{table}.csv")
         runs = [one for one in planned if one.table == table]
