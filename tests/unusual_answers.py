@@ -394,6 +394,160 @@ def finding(before, after):
     low, high = d.mean() + np.array([-1, 1]) * stats.t.ppf(0.975, len(d) - 1) * stats.sem(d)
     word = {1: "better", -1: "worse", 0: "open"}[int(low > 0) - int(high < 0)]
     return [d.mean(), low, high, word]
+    "attention": {
+        "torch's own": """
+def attention(q, k, v, visible):
+    return torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=visible)
+""",
+        "in single precision, the mask added": """
+def attention(q, k, v, visible):
+    scores = torch.einsum("bhtd,bhsd->bhts", q, k) / q.size(-1) ** 0.5
+    return torch.softmax(scores + visible.logical_not() * -1e9, dim=3).matmul(v)
+""",
+    },
+    "streams": {
+        "tuples, one text after the other": """
+def streams(task, texts, encode, start, delimiter, extract):
+    orders = {"similarity": [texts, (texts[-1], texts[0])],
+              "choice": [(*texts[:2], o) for o in texts[2:]]}.get(task, [texts])
+    def joined(parts):
+        first, *more = parts
+        return (*encode(first), delimiter, *joined(more)) if more else tuple(encode(first))
+    return tuple((start, *joined(parts), extract) for parts in orders)
+""",
+    },
+    "scores": {
+        "gathered, and each option by itself": """
+def scores(hidden, lengths, each, task, head):
+    at = (lengths - 1)[:, None, None].expand(-1, 1, hidden.shape[-1])
+    h = hidden.gather(1, at).squeeze(1)
+    if task == "choice":
+        return torch.stack([head(h[i::each])[:, 0] for i in range(each)], dim=1)
+    return head(sum(h[i::each] for i in range(each)))
+""",
+    },
+    "lora": {
+        "noise in b, a at 0, and a copy merged": """
+class LoRA(torch.nn.Module):
+    def __init__(self, layer, rank, alpha):
+        super().__init__()
+        self.layer, self.rank, self.alpha = layer, rank, alpha
+        for p in layer.parameters():
+            p.requires_grad = False
+        self.a = torch.nn.Parameter(torch.zeros(rank, layer.in_features))
+        self.b = torch.nn.Parameter(torch.randn(layer.out_features, rank))
+    def delta(self):
+        return self.alpha / self.rank * self.b @ self.a
+    def forward(self, x):
+        weight = self.layer.weight + self.delta()
+        return torch.nn.functional.linear(x, weight, self.layer.bias)
+    def merged(self):
+        import copy
+        new = copy.deepcopy(self.layer)
+        with torch.no_grad():
+            new.weight += self.delta()
+        return new
+""",
+    },
+    "trainable": {
+        "modules with an a of their own, in a list of generators": """
+def trainable(body, head, way):
+    body.requires_grad_(way == "all")
+    if way == "lora":
+        for module in body.modules():
+            for name in ("a", "b"):
+                if name in module._parameters:
+                    getattr(module, name).requires_grad_()
+    for p in head.parameters():
+        p.requires_grad_()
+    return [(p for p in body.parameters() if p.requires_grad), head.parameters()]
+""",
+    },
+    "drift": {
+        "torch's own": """
+def drift(before, after, real):
+    p, q = torch.log_softmax(before, -1), torch.log_softmax(after, -1)
+    kl = torch.nn.functional.kl_div(q, p, log_target=True, reduction="none").sum(-1)
+    return (kl * real).sum() / real.sum()
+""",
+    },
+    "mended": {
+        "numbers of numpy": """
+import numpy as np
+mended = dict(usual, rate=np.float64(5e-3), way="lora", drift=np.int64(0))
+""",
+    },
+    "word-logprobs": {
+        "a call for each token, in single precision": """
+def word_logprobs(logits_of, prompt, word):
+    found = []
+    for n, token in enumerate(word):
+        z = logits_of([*prompt, *word[:n]])[-1].float()
+        found.append(z[token] - z.logsumexp(0))
+    return torch.stack(found)
+""",
+    },
+    "word-score": {
+        "a table by rows": """
+def score(asked, unasked, way):
+    def of(own, alone):
+        if way == "mean":
+            return own.sum() / len(own)
+        return own.sum() - alone.sum() * (way == "gain")
+    texts = range(len(asked[0]))
+    return torch.tensor([[of(w[i], a) for w, a in zip(asked, unasked)] for i in texts])
+""",
+    },
+    "verbaliser": {
+        "a matrix of words and labels": """
+def label_probabilities(scores, owner):
+    belongs = torch.nn.functional.one_hot(torch.tensor(owner)).to(scores)
+    return scores.softmax(1) @ belongs
+""",
+    },
+    "calibrated": {
+        "the paper's matrix": """
+def calibrated(probabilities, content_free):
+    prior = content_free.sum(0) / content_free.sum()
+    W = torch.linalg.inv(torch.diag(prior))
+    return torch.stack([torch.softmax(W @ p, dim=0) for p in probabilities])
+""",
+    },
+    "order-report": {
+        "lists and sets": """
+def order_report(answers, truth):
+    rows, goal = answers.tolist(), truth.tolist()
+    half = len(goal) // 2
+    def share(row, start=0, stop=None):
+        pairs = list(zip(row, goal))[start:stop]
+        return sum(a == b for a, b in pairs) / len(pairs)
+    best = max(rows, key=lambda row: share(row, 0, half))
+    every = [share(row) for row in rows]
+    undecided = sum(len(set(column)) > 1 for column in zip(*rows)) / len(goal)
+    return {"lowest": min(every), "highest": max(every), "undecided": undecided,
+            "chosen": share(best, half)}
+""",
+    },
+    "pull": {
+        "numpy's polynomial": """
+def pull(answers, share):
+    import numpy as np
+    return np.polyfit(share.numpy(), answers.numpy().mean(axis=1), 1)[0]
+""",
+    },
+    "worth": {
+        "numpy, size by size": """
+def worth(runs, prompted):
+    import numpy as np
+    table = runs.pivot_table(index="labels", values="accuracy").sort_index()
+    sizes, heights = table.index.to_numpy(float), table.accuracy.to_numpy()
+    reached = np.flatnonzero(heights >= prompted)
+    if not len(reached):
+        return np.inf
+    i = reached[0]
+    if i == 0:
+        return sizes[0]
+    return np.exp(np.interp(prompted, heights[i - 1 : i + 1], np.log(sizes[i - 1 : i + 1])))
 """,
     },
 }

@@ -2186,6 +2186,846 @@ def finding(before, after):
     return mean, low, high, "better" if low > 0 else "open"
 """,
             "questions_are_compared_with_themselves",
+    # --- finetune_gpt -----------------------------------------------------------------------------
+    "attention": [
+        Wrong(
+            "scores not divided",
+            """
+def attention(q, k, v, visible):
+    scores = q @ k.transpose(-1, -2)
+    return scores.masked_fill(~visible, -torch.inf).softmax(-1) @ v
+""",
+            "weights_follow_agreement",
+        ),
+        Wrong(
+            "softmax over who asks",
+            """
+def attention(q, k, v, visible):
+    scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
+    return scores.masked_fill(~visible, -torch.inf).softmax(-2) @ v
+""",
+            "weights_follow_agreement",
+        ),
+        Wrong(
+            "the table the wrong way round",
+            """
+def attention(q, k, v, visible):
+    scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
+    return scores.masked_fill(visible, -torch.inf).softmax(-1) @ v
+""",
+            "weights_follow_agreement",
+        ),
+        Wrong(
+            "the mask behind the softmax",
+            """
+def attention(q, k, v, visible):
+    weights = (q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5).softmax(-1)
+    return (weights * visible) @ v
+""",
+            "what_is_not_seen_has_no_weight",
+        ),
+        Wrong(
+            "a score of 0 for what is not seen",
+            """
+def attention(q, k, v, visible):
+    scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
+    return scores.masked_fill(~visible, 0).softmax(-1) @ v
+""",
+            "what_is_not_seen_has_no_weight",
+        ),
+        Wrong(
+            "divided by the root of the whole width",
+            """
+def attention(q, k, v, visible):
+    scores = q @ k.transpose(-1, -2) / (q.shape[1] * q.shape[-1]) ** 0.5
+    return scores.masked_fill(~visible, -torch.inf).softmax(-1) @ v
+""",
+            "every_head_place_by_place",
+        ),
+        Wrong(
+            "a softmax by hand",
+            """
+def attention(q, k, v, visible):
+    weights = torch.exp(q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5) * visible
+    return weights / weights.sum(-1, keepdim=True) @ v
+""",
+            "large_scores_stay_finite",
+        ),
+    ],
+    "streams": [
+        Wrong(
+            "all texts encoded as one",
+            """
+def streams(task, texts, encode, start, delimiter, extract):
+    return [[start, *encode("".join(texts)), extract]]
+""",
+            "one_stream_for_one_reading",
+        ),
+        Wrong(
+            "a delimiter behind the last text, too",
+            """
+def streams(task, texts, encode, start, delimiter, extract):
+    row = [start]
+    for text in texts:
+        row += [*encode(text), delimiter]
+    return [[*row, extract]]
+""",
+            "one_stream_for_one_reading",
+        ),
+        Wrong(
+            "one order",
+            """
+def streams(task, texts, encode, start, delimiter, extract):
+    def row(parts):
+        ids = [i for part in parts for i in [delimiter, *encode(part)]][1:]
+        return [start, *ids, extract]
+    if task == "choice":
+        return [row([*texts[:2], option]) for option in texts[2:]]
+    return [row(texts)]
+""",
+            "no_text_is_the_first",
+        ),
+        Wrong(
+            "two options for ever",
+            """
+def streams(task, texts, encode, start, delimiter, extract):
+    def row(parts):
+        ids = [i for part in parts for i in [delimiter, *encode(part)]][1:]
+        return [start, *ids, extract]
+    if task == "choice":
+        return [row([*texts[:2], texts[2]]), row([*texts[:2], texts[3]])]
+    return [row(texts), row(texts[::-1])] if task == "similarity" else [row(texts)]
+""",
+            "every_option_has_its_stream",
+        ),
+        Wrong(
+            "all options in one stream",
+            """
+def streams(task, texts, encode, start, delimiter, extract):
+    def row(parts):
+        ids = [i for part in parts for i in [delimiter, *encode(part)]][1:]
+        return [start, *ids, extract]
+    return [row(texts), row(texts[::-1])] if task == "similarity" else [row(texts)]
+""",
+            "every_option_has_its_stream",
+        ),
+    ],
+    "scores": [
+        Wrong(
+            "the last column",
+            """
+def scores(hidden, lengths, each, task, head):
+    features = hidden[:, -1].view(-1, each, hidden.shape[-1])
+    return head(features).squeeze(-1) if task == "choice" else head(features.sum(1))
+""",
+            "each_row_is_read_at_its_end",
+        ),
+        Wrong(
+            "the mean over all places",
+            """
+def scores(hidden, lengths, each, task, head):
+    features = hidden.mean(1).view(-1, each, hidden.shape[-1])
+    return head(features).squeeze(-1) if task == "choice" else head(features.sum(1))
+""",
+            "each_row_is_read_at_its_end",
+        ),
+        Wrong(
+            "examples and options exchanged",
+            """
+def scores(hidden, lengths, each, task, head):
+    h = hidden[torch.arange(len(hidden)), lengths - 1]
+    if task == "choice":
+        return head(h).view(each, -1).T
+    return head(h.view(-1, each, h.shape[-1]).sum(1))
+""",
+            "options_of_an_example_compete",
+        ),
+        Wrong(
+            "options added up",
+            """
+def scores(hidden, lengths, each, task, head):
+    h = hidden[torch.arange(len(hidden)), lengths - 1]
+    return head(h.view(-1, each, h.shape[-1]).sum(1))
+""",
+            "options_of_an_example_compete",
+        ),
+        Wrong(
+            "the bias of both orders",
+            """
+def scores(hidden, lengths, each, task, head):
+    h = hidden[torch.arange(len(hidden)), lengths - 1]
+    found = head(h.view(-1, each, h.shape[-1]))
+    return found.squeeze(-1) if task == "choice" else found.sum(1)
+""",
+            "both_orders_are_added_before_the_head",
+        ),
+        Wrong(
+            "the mean of both orders",
+            """
+def scores(hidden, lengths, each, task, head):
+    h = hidden[torch.arange(len(hidden)), lengths - 1].view(-1, each, hidden.shape[-1])
+    return head(h).squeeze(-1) if task == "choice" else head(h.mean(1))
+""",
+            "both_orders_are_added_before_the_head",
+        ),
+    ],
+    "lora": [
+        Wrong(
+            "noise in both",
+            """
+class LoRA(torch.nn.Module):
+    def __init__(self, layer, rank, alpha):
+        super().__init__()
+        self.layer, self.scale = layer.requires_grad_(False), alpha / rank
+        self.a = torch.nn.Parameter(torch.randn(rank, layer.in_features))
+        self.b = torch.nn.Parameter(torch.randn(layer.out_features, rank))
+    def forward(self, x):
+        return self.layer(x) + self.scale * (x @ self.a.T @ self.b.T)
+""",
+            "it_begins_as_the_layer",
+        ),
+        Wrong(
+            "tensors that no optimiser finds",
+            """
+class LoRA(torch.nn.Module):
+    def __init__(self, layer, rank, alpha):
+        super().__init__()
+        self.layer, self.scale = layer.requires_grad_(False), alpha / rank
+        self.a = torch.randn(rank, layer.in_features, requires_grad=True)
+        self.b = torch.zeros(layer.out_features, rank, requires_grad=True)
+    def forward(self, x):
+        return self.layer(x) + self.scale * (x @ self.a.T @ self.b.T)
+""",
+            "it_begins_as_the_layer",
+        ),
+        Wrong(
+            "alpha not divided by the rank",
+            """
+class LoRA(torch.nn.Module):
+    def __init__(self, layer, rank, alpha):
+        super().__init__()
+        self.layer, self.scale = layer.requires_grad_(False), alpha
+        self.a = torch.nn.Parameter(torch.randn(rank, layer.in_features))
+        self.b = torch.nn.Parameter(torch.zeros(layer.out_features, rank))
+    def forward(self, x):
+        return self.layer(x) + self.scale * (x @ self.a.T @ self.b.T)
+""",
+            "a_product_is_added",
+        ),
+        Wrong(
+            "the layer left open",
+            """
+class LoRA(torch.nn.Module):
+    def __init__(self, layer, rank, alpha):
+        super().__init__()
+        self.layer, self.scale = layer, alpha / rank
+        self.a = torch.nn.Parameter(torch.randn(rank, layer.in_features))
+        self.b = torch.nn.Parameter(torch.zeros(layer.out_features, rank))
+    def forward(self, x):
+        return self.layer(x) + self.scale * (x @ self.a.T @ self.b.T)
+""",
+            "the_layer_takes_no_gradients",
+        ),
+        Wrong(
+            "both at 0",
+            """
+class LoRA(torch.nn.Module):
+    def __init__(self, layer, rank, alpha):
+        super().__init__()
+        self.layer, self.scale = layer.requires_grad_(False), alpha / rank
+        self.a = torch.nn.Parameter(torch.zeros(rank, layer.in_features))
+        self.b = torch.nn.Parameter(torch.zeros(layer.out_features, rank))
+    def forward(self, x):
+        return self.layer(x) + self.scale * (x @ self.a.T @ self.b.T)
+""",
+            "the_first_step_can_change_something",
+        ),
+        Wrong(
+            "merged into the layer itself",
+            """
+class LoRA(torch.nn.Module):
+    def __init__(self, layer, rank, alpha):
+        super().__init__()
+        self.layer, self.scale = layer.requires_grad_(False), alpha / rank
+        self.a = torch.nn.Parameter(torch.randn(rank, layer.in_features))
+        self.b = torch.nn.Parameter(torch.zeros(layer.out_features, rank))
+    def forward(self, x):
+        return self.layer(x) + self.scale * (x @ self.a.T @ self.b.T)
+    def merged(self):
+        self.layer.weight.data += self.scale * self.b.data @ self.a.data
+        return self.layer
+""",
+            "merged_is_one_layer_of_its_own",
+        ),
+        Wrong(
+            "the bias forgotten in merging",
+            """
+class LoRA(torch.nn.Module):
+    def __init__(self, layer, rank, alpha):
+        super().__init__()
+        self.layer, self.scale = layer.requires_grad_(False), alpha / rank
+        self.a = torch.nn.Parameter(torch.randn(rank, layer.in_features))
+        self.b = torch.nn.Parameter(torch.zeros(layer.out_features, rank))
+    def forward(self, x):
+        return self.layer(x) + self.scale * (x @ self.a.T @ self.b.T)
+    def merged(self):
+        new = torch.nn.Linear(self.layer.in_features, self.layer.out_features, bias=False)
+        new.weight.data = self.layer.weight.data + self.scale * self.b.data @ self.a.data
+        return new
+""",
+            "merged_is_one_layer_of_its_own",
+        ),
+    ],
+    "trainable": [
+        Wrong(
+            "everything handed over",
+            """
+def trainable(body, head, way):
+    for name, p in body.named_parameters():
+        p.requires_grad = way == "all" or (way == "lora" and name.endswith((".a", ".b")))
+    head.requires_grad_(True)
+    return list(body.parameters()), list(head.parameters())
+""",
+            "as_many_numbers_as_there_should_be",
+        ),
+        Wrong(
+            "the layers around the corrections, too",
+            """
+def trainable(body, head, way):
+    own = []
+    for name, p in body.named_parameters():
+        p.requires_grad = way == "all" or (way == "lora" and "c_attn" in name)
+        own += [p] if p.requires_grad else []
+    return own, list(head.requires_grad_(True).parameters())
+""",
+            "as_many_numbers_as_there_should_be",
+        ),
+        Wrong(
+            "names in place of parameters",
+            """
+def trainable(body, head, way):
+    chosen = {"all": lambda n: True, "head": lambda n: False,
+              "lora": lambda n: n.endswith((".a", ".b"))}[way]
+    return [n for n, p in body.named_parameters() if chosen(n)], list(head.parameters())
+""",
+            "as_many_numbers_as_there_should_be",
+        ),
+        Wrong(
+            "lists without a freeze",
+            """
+def trainable(body, head, way):
+    chosen = {"all": lambda n: True, "head": lambda n: False,
+              "lora": lambda n: n.endswith((".a", ".b"))}[way]
+    return [p for n, p in body.named_parameters() if chosen(n)], list(head.parameters())
+""",
+            "a_step_leaves_the_rest_alone",
+        ),
+        Wrong(
+            "frozen for ever",
+            """
+def trainable(body, head, way):
+    own = []
+    for name, p in body.named_parameters():
+        if way == "all" or (way == "lora" and name.endswith((".a", ".b"))):
+            own.append(p)
+        else:
+            p.requires_grad = False
+    return own, list(head.requires_grad_(True).parameters())
+""",
+            "it_can_be_asked_again",
+        ),
+        Wrong(
+            "a head that was frozen stays so",
+            """
+def trainable(body, head, way):
+    own = []
+    for name, p in body.named_parameters():
+        p.requires_grad = way == "all" or (way == "lora" and name.endswith((".a", ".b")))
+        own += [p] if p.requires_grad else []
+    return own, list(head.parameters())
+""",
+            "it_can_be_asked_again",
+        ),
+    ],
+    "drift": [
+        Wrong(
+            "the other direction",
+            """
+def drift(before, after, real):
+    p, q = before.log_softmax(-1), after.log_softmax(-1)
+    return float((q.exp() * (q - p)).sum(-1)[real.bool()].mean())
+""",
+            "two_tokens_by_hand",
+        ),
+        Wrong(
+            "the sum over places",
+            """
+def drift(before, after, real):
+    p, q = before.log_softmax(-1), after.log_softmax(-1)
+    return float((p.exp() * (p - q)).sum(-1)[real.bool()].sum())
+""",
+            "two_tokens_by_hand",
+        ),
+        Wrong(
+            "the cross-entropy",
+            """
+def drift(before, after, real):
+    p, q = before.log_softmax(-1), after.log_softmax(-1)
+    return float(-(p.exp() * q).sum(-1)[real.bool()].mean())
+""",
+            "two_tokens_by_hand",
+        ),
+        Wrong(
+            "logits taken for logarithms",
+            """
+def drift(before, after, real):
+    return float((before.softmax(-1) * (before - after)).sum(-1)[real.bool()].mean())
+""",
+            "logits_are_known_up_to_a_constant",
+        ),
+        Wrong(
+            "the mean over the rectangle",
+            """
+def drift(before, after, real):
+    p, q = before.log_softmax(-1), after.log_softmax(-1)
+    return float(((p.exp() * (p - q)).sum(-1) * real).mean())
+""",
+            "filling_has_no_say",
+        ),
+        Wrong(
+            "logarithms of what was rounded to 0",
+            """
+def drift(before, after, real):
+    p, q = before.softmax(-1), after.softmax(-1)
+    return float((p * (p / q).log()).sum(-1)[real.bool()].mean())
+""",
+            "small_probabilities_are_no_trouble",
+        ),
+    ],
+    "mended": [
+        Wrong(
+            "nothing expected",
+            """
+mended = {**usual, "way": "lora"}
+""",
+            "what_is_expected_is_written_down",
+        ),
+        Wrong(
+            "a divergence below 0",
+            """
+mended = {**usual, "way": "lora", "drift": -0.1}
+""",
+            "what_is_expected_is_written_down",
+        ),
+        Wrong(
+            "both changed",
+            """
+mended = {"way": "lora", "rate": 1e-3, "drift": 0.1}
+""",
+            "one_thing_changes",
+        ),
+        Wrong(
+            "nothing changed",
+            """
+mended = {**usual, "drift": 3}
+""",
+            "one_thing_changes",
+        ),
+        Wrong(
+            "another run than the one that was announced",
+            """
+mended = {**usual, "rate": 2e-4, "drift": 0.1}
+""",
+            "the_run_is_of_this_change",
+        ),
+    ],
+    # --- prompting --------------------------------------------------------------------------------
+    "word-logprobs": [
+        Wrong(
+            "read one place too late",
+            """
+def word_logprobs(logits_of, prompt, word):
+    logits = logits_of(prompt + word)[len(prompt) :]
+    return logits.log_softmax(-1)[torch.arange(len(word)), word]
+""",
+            "the_place_before_expects_the_token",
+        ),
+        Wrong(
+            "logits taken for log-probabilities",
+            """
+def word_logprobs(logits_of, prompt, word):
+    logits = logits_of(prompt + word)[len(prompt) - 1 : -1]
+    return logits[torch.arange(len(word)), word]
+""",
+            "the_place_before_expects_the_token",
+        ),
+        Wrong(
+            "probabilities",
+            """
+def word_logprobs(logits_of, prompt, word):
+    logits = logits_of(prompt + word)[len(prompt) - 1 : -1]
+    return logits.softmax(-1)[torch.arange(len(word)), word]
+""",
+            "the_place_before_expects_the_token",
+        ),
+        Wrong(
+            "the prompt made longer",
+            """
+def word_logprobs(logits_of, prompt, word):
+    n = len(prompt)
+    prompt += word
+    return logits_of(prompt)[n - 1 : -1].log_softmax(-1)[torch.arange(len(word)), word]
+""",
+            "the_place_before_expects_the_token",
+        ),
+        Wrong(
+            "all tokens of the word from one place",
+            """
+def word_logprobs(logits_of, prompt, word):
+    return logits_of(prompt)[-1].log_softmax(-1)[torch.tensor(word)]
+""",
+            "later_tokens_know_the_earlier",
+        ),
+        Wrong(
+            "the token before, and nothing else",
+            """
+def word_logprobs(logits_of, prompt, word):
+    before = [prompt[-1], *word[:-1]]
+    rows = torch.stack([logits_of([token])[0] for token in before])
+    return rows.log_softmax(-1)[torch.arange(len(word)), word]
+""",
+            "the_whole_prompt_is_read",
+        ),
+    ],
+    "word-score": [
+        Wrong(
+            "the mean for the sum",
+            """
+def score(asked, unasked, way):
+    columns = [own.mean(1) - (alone.mean() if way == "gain" else 0)
+               for own, alone in zip(asked, unasked)]
+    return torch.stack(columns, dim=1)
+""",
+            "every_token_has_to_be_paid",
+        ),
+        Wrong(
+            "texts and words exchanged",
+            """
+def score(asked, unasked, way):
+    columns = [own.mean(1) if way == "mean" else own.sum(1) - (alone.sum() if way == "gain" else 0)
+               for own, alone in zip(asked, unasked)]
+    return torch.stack(columns)
+""",
+            "every_token_has_to_be_paid",
+        ),
+        Wrong(
+            "divided by the number of texts",
+            """
+def score(asked, unasked, way):
+    columns = []
+    for own, alone in zip(asked, unasked):
+        column = own.sum(1)
+        if way == "mean":
+            column = column / len(asked)
+        columns.append(column - alone.sum() if way == "gain" else column)
+    return torch.stack(columns, dim=1)
+""",
+            "a_mean_is_over_tokens",
+        ),
+        Wrong(
+            "a gain of means",
+            """
+def score(asked, unasked, way):
+    columns = []
+    for own, alone in zip(asked, unasked):
+        column = own.sum(1) if way == "sum" else own.mean(1)
+        columns.append(column - alone.mean() if way == "gain" else column)
+    return torch.stack(columns, dim=1)
+""",
+            "a_gain_is_over_the_same_word_unasked",
+        ),
+        Wrong(
+            "a gain that is a ratio",
+            """
+def score(asked, unasked, way):
+    columns = []
+    for own, alone in zip(asked, unasked):
+        column = own.mean(1) if way == "mean" else own.sum(1)
+        columns.append(column / alone.sum() if way == "gain" else column)
+    return torch.stack(columns, dim=1)
+""",
+            "a_gain_is_over_the_same_word_unasked",
+        ),
+    ],
+    "verbaliser": [
+        Wrong(
+            "log-probabilities added",
+            """
+def label_probabilities(scores, owner):
+    owner = torch.tensor(owner)
+    columns = [scores[:, owner == k].sum(1) for k in range(int(owner.max()) + 1)]
+    return torch.stack(columns, dim=1).softmax(1)
+""",
+            "words_of_a_label_are_added",
+        ),
+        Wrong(
+            "the mean of a label's words",
+            """
+def label_probabilities(scores, owner):
+    owner = torch.tensor(owner)
+    columns = [scores[:, owner == k].exp().mean(1) for k in range(int(owner.max()) + 1)]
+    found = torch.stack(columns, dim=1)
+    return found / found.sum(1, keepdim=True)
+""",
+            "words_of_a_label_are_added",
+        ),
+        Wrong(
+            "not divided by the labels' sum",
+            """
+def label_probabilities(scores, owner):
+    owner = torch.tensor(owner)
+    columns = [scores[:, owner == k].exp().sum(1) for k in range(int(owner.max()) + 1)]
+    return torch.stack(columns, dim=1)
+""",
+            "words_of_a_label_are_added",
+        ),
+        Wrong(
+            "labels as they are met",
+            """
+def label_probabilities(scores, owner):
+    met = list(dict.fromkeys(owner))
+    columns = [scores[:, [i for i, o in enumerate(owner) if o == k]].logsumexp(1) for k in met]
+    return torch.stack(columns, dim=1).softmax(1)
+""",
+            "labels_stand_in_the_order_of_their_numbers",
+        ),
+        Wrong(
+            "exponentials too early",
+            """
+def label_probabilities(scores, owner):
+    owner = torch.tensor(owner)
+    columns = [scores[:, owner == k].exp().sum(1) for k in range(int(owner.max()) + 1)]
+    found = torch.stack(columns, dim=1)
+    return found / found.sum(1, keepdim=True)
+""",
+            "small_probabilities_are_no_trouble",
+        ),
+    ],
+    "calibrated": [
+        Wrong(
+            "normalised in place of a softmax",
+            """
+def calibrated(probabilities, content_free):
+    found = probabilities / content_free.mean(0)
+    return found / found.sum(1, keepdim=True)
+""",
+            "each_is_divided_by_what_nothing_gets",
+        ),
+        Wrong(
+            "multiplied",
+            """
+def calibrated(probabilities, content_free):
+    return (probabilities * content_free.mean(0)).softmax(1)
+""",
+            "each_is_divided_by_what_nothing_gets",
+        ),
+        Wrong(
+            "subtracted",
+            """
+def calibrated(probabilities, content_free):
+    return (probabilities - content_free.mean(0)).softmax(1)
+""",
+            "each_is_divided_by_what_nothing_gets",
+        ),
+        Wrong(
+            "a softmax over texts",
+            """
+def calibrated(probabilities, content_free):
+    return (probabilities / content_free.mean(0)).softmax(0)
+""",
+            "each_is_divided_by_what_nothing_gets",
+        ),
+        Wrong(
+            "one of the empty texts",
+            """
+def calibrated(probabilities, content_free):
+    return (probabilities / content_free[0]).softmax(1)
+""",
+            "several_empty_texts_are_averaged",
+        ),
+        Wrong(
+            "the mean of logarithms",
+            """
+def calibrated(probabilities, content_free):
+    prior = content_free.log().mean(0).softmax(0)
+    return (probabilities / prior).softmax(1)
+""",
+            "several_empty_texts_are_averaged",
+        ),
+    ],
+    "order-report": [
+        Wrong(
+            "means over orders",
+            """
+def order_report(answers, truth):
+    right = (answers == truth).double().mean(0)
+    return dict(lowest=right.min(), highest=right.max(), undecided=0.5, chosen=0.5)
+""",
+            "the_worst_and_the_best_order",
+        ),
+        Wrong(
+            "chosen and tested on the same texts",
+            """
+def order_report(answers, truth):
+    right = (answers == truth).double().mean(1)
+    undecided = (answers != answers[0]).any(0).double().mean()
+    best = right.max()
+    return dict(lowest=right.min(), highest=best, undecided=undecided, chosen=best)
+""",
+            "a_choice_is_tested_on_other_texts",
+        ),
+        Wrong(
+            "chosen by all, tested on half",
+            """
+def order_report(answers, truth):
+    right = (answers == truth).double()
+    half = len(truth) // 2
+    undecided = (answers != answers[0]).any(0).double().mean()
+    accuracy = right.mean(1)
+    chosen = right[accuracy.argmax(), half:].mean()
+    return dict(
+        lowest=accuracy.min(), highest=accuracy.max(), undecided=undecided, chosen=chosen
+    )
+""",
+            "a_choice_is_tested_on_other_texts",
+        ),
+        Wrong(
+            "texts that are right in some orders only",
+            """
+def order_report(answers, truth):
+    right = (answers == truth).double()
+    mean = right.mean(0)
+    return dict(
+        lowest=right.mean(1).min(), highest=right.mean(1).max(),
+        undecided=(mean < 1).double().mean(), chosen=0.5,
+    )
+""",
+            "texts_that_depend_on_the_order",
+        ),
+        Wrong(
+            "a number forgotten",
+            """
+def order_report(answers, truth):
+    right = (answers == truth).double().mean(1)
+    return {"lowest": right.min(), "highest": right.max()}
+""",
+            "the_worst_and_the_best_order",
+        ),
+    ],
+    "pull": [
+        Wrong(
+            "from the first prompt to the last",
+            """
+def pull(answers, share):
+    said = answers.double().mean(1)
+    return (said[-1] - said[0]) / (share[-1] - share[0])
+""",
+            "shares_need_not_be_even",
+        ),
+        Wrong(
+            "a correlation",
+            """
+def pull(answers, share):
+    said = answers.double().mean(1)
+    return torch.corrcoef(torch.stack([share, said]))[0, 1]
+""",
+            "a_slope_over_three_prompts",
+        ),
+        Wrong(
+            "a line through 0",
+            """
+def pull(answers, share):
+    said = answers.double().mean(1)
+    return (said * share).sum() / share.square().sum()
+""",
+            "a_slope_over_three_prompts",
+        ),
+        Wrong(
+            "the mixture explained by the answers",
+            """
+def pull(answers, share):
+    y = answers.double().mean(1)
+    x, y = share - share.mean(), y - y.mean()
+    return (x * y).sum() / y.square().sum()
+""",
+            "a_slope_over_three_prompts",
+        ),
+    ],
+    "worth": [
+        Wrong(
+            "a straight line between numbers of labels",
+            """
+def worth(runs, prompted):
+    mean = runs.groupby("labels").accuracy.mean()
+    if mean.iloc[0] >= prompted:
+        return float(mean.index[0])
+    for (a, low), (b, high) in zip(mean.items(), mean.iloc[1:].items()):
+        if high >= prompted:
+            return a + (prompted - low) / (high - low) * (b - a)
+    return math.inf
+""",
+            "between_two_sizes",
+        ),
+        Wrong(
+            "the next size that was measured",
+            """
+def worth(runs, prompted):
+    mean = runs.groupby("labels").accuracy.mean()
+    return float(mean[mean >= prompted].index.min())
+""",
+            "between_two_sizes",
+        ),
+        Wrong(
+            "drawn on to the left",
+            """
+def worth(runs, prompted):
+    mean = runs.groupby("labels").accuracy.mean()
+    for (a, low), (b, high) in zip(mean.items(), mean.iloc[1:].items()):
+        if high >= prompted:
+            return a * (b / a) ** ((prompted - low) / (high - low))
+    return math.inf
+""",
+            "a_size_that_reaches_it_is_enough",
+        ),
+        Wrong(
+            "the largest size where it is never reached",
+            """
+def worth(runs, prompted):
+    import numpy as np
+    mean = runs.groupby("labels").accuracy.mean()
+    if mean.iloc[0] >= prompted:
+        return float(mean.index[0])
+    for (a, low), (b, high) in zip(mean.items(), mean.iloc[1:].items()):
+        if high >= prompted:
+            return a * (b / a) ** ((prompted - low) / (high - low))
+    return float(mean.index[-1])
+""",
+            "what_is_never_reached_has_no_number",
+        ),
+        Wrong(
+            "the last crossing",
+            """
+def worth(runs, prompted):
+    mean = runs.groupby("labels").accuracy.mean()
+    if mean.iloc[0] >= prompted:
+        return float(mean.index[0])
+    found = math.inf
+    for (a, low), (b, high) in zip(mean.items(), mean.iloc[1:].items()):
+        if low < prompted <= high:
+            found = a * (b / a) ** ((prompted - low) / (high - low))
+    return found
+""",
+            "the_first_crossing_counts",
         ),
     ],
 }

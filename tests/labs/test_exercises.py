@@ -46,12 +46,16 @@ LOOKS = pd.DataFrame({"epoch": [1, 2, 4], "loss": [0.7, 0.8, 0.9]})
 
 def names(master: Master) -> dict[str, Any]:
     """What the cells before an exercise have defined, as far as its tests ask for it."""
-    tables = {"measured": TRAINED[:4], "own": TRAINED[4:]}
+    tables: dict[str, Any] = {"measured": TRAINED[:4], "own": TRAINED[4:]}
     if master.name == "sft":
         tables = {"looks": LOOKS, "own": LOOKS.assign(**USUAL | {"learning_rate": 1e-4})}
+    if master.name == "finetune_gpt":
+        own = {"way": ["lora"], "rate": [5e-3], "web_loss": [1.0], "drift": [0.1]}
+        tables = {"usual": {"way": "all", "rate": 5e-3}, "own": pd.DataFrame(own)}
     return {
         "math": math,
         "torch": torch,
+        "math": math,
         "pd": pd,
         "checks": importlib.import_module(f"rlhf_lab.checks.{master.name}"),
         "published": ROOT / "book/results/quickstart",
