@@ -394,6 +394,8 @@ def finding(before, after):
     low, high = d.mean() + np.array([-1, 1]) * stats.t.ppf(0.975, len(d) - 1) * stats.sem(d)
     word = {1: "better", -1: "worse", 0: "open"}[int(low > 0) - int(high < 0)]
     return [d.mean(), low, high, word]
+""",
+    },
     "attention": {
         "torch's own": """
 def attention(q, k, v, visible):

@@ -2186,6 +2186,8 @@ def finding(before, after):
     return mean, low, high, "better" if low > 0 else "open"
 """,
             "questions_are_compared_with_themselves",
+        ),
+    ],
     # --- finetune_gpt -----------------------------------------------------------------------------
     "attention": [
         Wrong(

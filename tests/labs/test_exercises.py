@@ -55,7 +55,6 @@ def names(master: Master) -> dict[str, Any]:
     return {
         "math": math,
         "torch": torch,
-        "math": math,
         "pd": pd,
         "checks": importlib.import_module(f"rlhf_lab.checks.{master.name}"),
         "published": ROOT / "book/results/quickstart",
