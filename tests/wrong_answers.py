@@ -1402,6 +1402,290 @@ def policy_loss(logp, old_logp, advantages, mask, clip=0.2):
             "only_the_new_policy_learns",
         ),
     ],
+    # --- embeddings -------------------------------------------------------------------------------
+    "pairs": [
+        Wrong(
+            "places before the first read from the end",
+            """
+def pairs(text, kept, widths):
+    left = [(w, r) for w, k, r in zip(text, kept, widths) if k]
+    return [
+        (w, left[j][0])
+        for i, (w, r) in enumerate(left)
+        for j in range(i - r, min(len(left), i + r + 1))
+        if j != i
+    ]
+""",
+            "neighbours_stand_within_the_width",
+        ),
+        Wrong(
+            "only what comes after",
+            """
+def pairs(text, kept, widths):
+    left = [(w, r) for w, k, r in zip(text, kept, widths) if k]
+    return [(w, x) for i, (w, r) in enumerate(left) for x, _ in left[i + 1 : i + 1 + r]]
+""",
+            "neighbours_stand_within_the_width",
+        ),
+        Wrong(
+            "windows laid before words are dropped",
+            """
+def pairs(text, kept, widths):
+    n = len(text)
+    return [
+        (text[i], text[j])
+        for i in range(n)
+        for j in range(max(0, i - widths[i]), min(n, i + widths[i] + 1))
+        if j != i and kept[i] and kept[j]
+    ]
+""",
+            "what_is_dropped_leaves_no_gap",
+        ),
+        Wrong(
+            "widths counted along what is left",
+            """
+def pairs(text, kept, widths):
+    left = [w for w, k in zip(text, kept) if k]
+    return [
+        (w, left[j])
+        for i, w in enumerate(left)
+        for j in range(max(0, i - widths[i]), min(len(left), i + widths[i] + 1))
+        if j != i
+    ]
+""",
+            "what_is_dropped_leaves_no_gap",
+        ),
+        Wrong(
+            "the word left out wherever it stands",
+            """
+def pairs(text, kept, widths):
+    left = [(w, r) for w, k, r in zip(text, kept, widths) if k]
+    return [
+        (w, x)
+        for i, (w, r) in enumerate(left)
+        for x, _ in left[max(0, i - r) : i + r + 1]
+        if x != w
+    ]
+""",
+            "a_word_may_stand_beside_itself",
+        ),
+    ],
+    "gradients": [
+        Wrong(
+            "a row written once however often it comes",
+            """
+def gradients(word, output, w, c, n):
+    rows = torch.cat([c[:, None], n], 1)
+    v, u = word[w][:, None], output[rows]
+    errors = (u * v).sum(2).sigmoid()
+    errors[:, 0] -= 1
+    errors = errors[:, :, None] / len(w)
+    into, out = torch.zeros_like(word), torch.zeros_like(output)
+    into[w] += (errors * u).sum(1)
+    out[rows.flatten()] += (errors * v).flatten(0, 1)
+    return into, out
+""",
+            "what_comes_twice_gets_both",
+        ),
+        Wrong(
+            "everybody is a neighbour",
+            """
+def gradients(word, output, w, c, n):
+    rows = torch.cat([c[:, None], n], 1)
+    v, u = word[w][:, None], output[rows]
+    errors = ((u * v).sum(2).sigmoid() - 1)[:, :, None] / len(w)
+    into, out = torch.zeros_like(word), torch.zeros_like(output)
+    into.index_add_(0, w, (errors * u).sum(1))
+    out.index_add_(0, rows.flatten(), (errors * v).flatten(0, 1))
+    return into, out
+""",
+            "drawn_words_push_away",
+        ),
+        Wrong(
+            "the sum over pairs",
+            """
+def gradients(word, output, w, c, n):
+    rows = torch.cat([c[:, None], n], 1)
+    v, u = word[w][:, None], output[rows]
+    errors = (u * v).sum(2).sigmoid()
+    errors[:, 0] -= 1
+    errors = errors[:, :, None]
+    into, out = torch.zeros_like(word), torch.zeros_like(output)
+    into.index_add_(0, w, (errors * u).sum(1))
+    out.index_add_(0, rows.flatten(), (errors * v).flatten(0, 1))
+    return into, out
+""",
+            "the_loss_is_a_mean_over_pairs",
+        ),
+        Wrong(
+            "the sign of a step",
+            """
+def gradients(word, output, w, c, n):
+    rows = torch.cat([c[:, None], n], 1)
+    v, u = word[w][:, None], output[rows]
+    errors = -(u * v).sum(2).sigmoid()
+    errors[:, 0] += 1
+    errors = errors[:, :, None] / len(w)
+    into, out = torch.zeros_like(word), torch.zeros_like(output)
+    into.index_add_(0, w, (errors * u).sum(1))
+    out.index_add_(0, rows.flatten(), (errors * v).flatten(0, 1))
+    return into, out
+""",
+            "one_pair_and_nobody_drawn",
+        ),
+    ],
+    "noise": [
+        Wrong(
+            "shares to the power, which no longer sum to one",
+            """
+def noise(counts, power):
+    return (counts / counts.sum()) ** power
+""",
+            "the_power_evens_out",
+        ),
+        Wrong(
+            "always three quarters",
+            """
+def noise(counts, power):
+    return counts**0.75 / (counts**0.75).sum()
+""",
+            "the_power_may_be_another",
+        ),
+        Wrong(
+            "nought to the power of nought",
+            """
+def noise(counts, power):
+    return counts**power / (counts**power).sum()
+""",
+            "who_never_occurred_is_never_drawn",
+        ),
+    ],
+    "score": [
+        Wrong(
+            "a and b exchanged",
+            """
+def score(vectors, questions, rule, forbid):
+    u = torch.nn.functional.normalize(vectors, dim=1)
+    b, a, c, d = questions.T
+    scores = (rule[0] * u[a] + rule[1] * u[b] + rule[2] * u[c]) @ u.T
+    if forbid:
+        scores.scatter_(1, questions[:, :3], -torch.inf)
+    return float((scores.argmax(1) == d).double().mean())
+""",
+            "a_parallelogram_ends_at_its_corner",
+        ),
+        Wrong(
+            "the parallelogram whatever the rule",
+            """
+def score(vectors, questions, rule, forbid):
+    u = torch.nn.functional.normalize(vectors, dim=1)
+    a, b, c, d = questions.T
+    scores = (u[b] - u[a] + u[c]) @ u.T
+    if forbid:
+        scores.scatter_(1, questions[:, :3], -torch.inf)
+    return float((scores.argmax(1) == d).double().mean())
+""",
+            "the_rule_says_what_is_added",
+        ),
+        Wrong(
+            "everybody's words forbidden",
+            """
+def score(vectors, questions, rule, forbid):
+    u = torch.nn.functional.normalize(vectors, dim=1)
+    a, b, c, d = questions.T
+    scores = (rule[0] * u[a] + rule[1] * u[b] + rule[2] * u[c]) @ u.T
+    if forbid:
+        scores[:, questions[:, :3].flatten()] = -torch.inf
+    return float((scores.argmax(1) == d).double().mean())
+""",
+            "only_its_own_words_are_forbidden",
+        ),
+        Wrong(
+            "forbidden in any case",
+            """
+def score(vectors, questions, rule, forbid):
+    u = torch.nn.functional.normalize(vectors, dim=1)
+    a, b, c, d = questions.T
+    scores = (rule[0] * u[a] + rule[1] * u[b] + rule[2] * u[c]) @ u.T
+    scores.scatter_(1, questions[:, :3], -torch.inf)
+    return float((scores.argmax(1) == d).double().mean())
+""",
+            "only_its_own_words_are_forbidden",
+        ),
+        Wrong(
+            "products of vectors as long as they are",
+            """
+def score(vectors, questions, rule, forbid):
+    a, b, c, d = questions.T
+    u = vectors
+    scores = (rule[0] * u[a] + rule[1] * u[b] + rule[2] * u[c]) @ u.T
+    if forbid:
+        scores.scatter_(1, questions[:, :3], -torch.inf)
+    return float((scores.argmax(1) == d).double().mean())
+""",
+            "lengths_do_not_count",
+        ),
+        Wrong(
+            "lengths taken out of the answers only",
+            """
+def score(vectors, questions, rule, forbid):
+    a, b, c, d = questions.T
+    u = torch.nn.functional.normalize(vectors, dim=1)
+    targets = rule[0] * vectors[a] + rule[1] * vectors[b] + rule[2] * vectors[c]
+    scores = targets @ u.T
+    if forbid:
+        scores.scatter_(1, questions[:, :3], -torch.inf)
+    return float((scores.argmax(1) == d).double().mean())
+""",
+            "lengths_do_not_count",
+        ),
+    ],
+    "around": [
+        Wrong(
+            "the word among its neighbours",
+            """
+def around(vectors, text, i, reach):
+    return vectors[text[max(0, i - reach) : i + reach + 1]].mean(0)
+""",
+            "the_mean_of_what_stands_around",
+        ),
+        Wrong(
+            "a slice that begins below zero is empty",
+            """
+def around(vectors, text, i, reach):
+    near = text[i - reach : i] + text[i + 1 : i + 1 + reach]
+    return vectors[near].mean(0) if near else torch.zeros_like(vectors[0])
+""",
+            "a_place_at_the_end_has_fewer_neighbours",
+        ),
+        Wrong(
+            "divided by the window, not by the words in it",
+            """
+def around(vectors, text, i, reach):
+    near = text[max(0, i - reach) : i] + text[i + 1 : i + 1 + reach]
+    return vectors[near].sum(0) / (2 * reach)
+""",
+            "a_place_at_the_end_has_fewer_neighbours",
+        ),
+        Wrong(
+            "a mean of nothing",
+            """
+def around(vectors, text, i, reach):
+    near = text[max(0, i - reach) : i] + text[i + 1 : i + 1 + reach]
+    return vectors[near].mean(0)
+""",
+            "a_word_all_alone",
+        ),
+        Wrong(
+            "the word left out wherever it stands",
+            """
+def around(vectors, text, i, reach):
+    near = [w for w in text[max(0, i - reach) : i + reach + 1] if w != text[i]]
+    return vectors[near].mean(0) if near else torch.zeros_like(vectors[0])
+""",
+            "the_same_word_beside_it_counts",
+        ),
+    ],
     # --- crf_templates ----------------------------------------------------------------------------
     "expand": [
         Wrong(
