@@ -271,6 +271,57 @@ def around(vectors, text, i, reach):
     return weight @ vectors[torch.tensor(text)] / weight.sum().clamp_min(1)
 """,
     },
+    "attend": {
+        "the largest taken out by hand, in a list": """
+def attend(queries, keys, mask=None):
+    scores = torch.einsum("bth,bsh->bts", queries, keys) / queries.size(2) ** 0.5
+    if mask is None:
+        mask = torch.ones_like(keys[:, :, 0], dtype=torch.bool)
+    scores = torch.where(mask[:, None], scores, torch.finfo(scores.dtype).min)
+    parts = (scores - scores.amax(2, keepdim=True)).exp()
+    weights = parts / parts.sum(2, keepdim=True)
+    return [torch.bmm(weights, keys), weights]
+""",
+    },
+    "shift": {
+        "one row of both, cut twice": """
+def shift(rows, begin, end):
+    from torch.nn.utils.rnn import pad_sequence
+    inputs = pad_sequence([torch.tensor([begin, *row]) for row in rows], batch_first=True)
+    labels = [torch.tensor([*row, end]) for row in rows]
+    return [inputs, pad_sequence(labels, batch_first=True, padding_value=-100)]
+""",
+    },
+    "beam": {
+        "ended sentences apart, stopped by a bound": """
+def beam(step, start, end, width, limit):
+    running, ended = [([start], torch.zeros(()))], []
+    for _ in range(limit):
+        longer = []
+        for said, total in running:
+            for word, gain in enumerate(step(said)):
+                longer.append(([*said, word], total + gain))
+        longer.sort(key=lambda pair: float(pair[1]), reverse=True)
+        ended += [pair for pair in longer[: 2 * width] if pair[0][-1] == end]
+        running = [pair for pair in longer if pair[0][-1] != end][:width]
+        best = max((float(total) for _, total in ended), default=-torch.inf)
+        running = [pair for pair in running if float(pair[1]) > best]
+        if not running:
+            break
+    said, _ = max(running + ended, key=lambda pair: float(pair[1]))
+    return torch.tensor([word for word in said[1:] if word != end])
+""",
+    },
+    "used": {
+        "a table filled column by column": """
+def used(logp, length):
+    full = logp(torch.ones(length) > 0)
+    falls = torch.zeros(len(full), length)
+    for s, mask in enumerate(~torch.eye(length).bool()):
+        falls[:, s] = full - logp(mask)
+    return falls
+""",
+    },
     "expand": {
         "padded tables": """
 def expand(template, rows, i):

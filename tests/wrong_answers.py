@@ -1686,6 +1686,293 @@ def around(vectors, text, i, reach):
             "the_same_word_beside_it_counts",
         ),
     ],
+    # --- seq2seq ----------------------------------------------------------------------------------
+    "attend": [
+        Wrong(
+            "no root",
+            """
+def attend(queries, keys, mask=None):
+    scores = queries @ keys.transpose(1, 2)
+    if mask is not None:
+        scores = scores.masked_fill(~mask[:, None], -torch.inf)
+    weights = scores.softmax(-1)
+    return weights @ keys, weights
+""",
+            "one_question_and_two_words",
+        ),
+        Wrong(
+            "a softmax over the questions",
+            """
+def attend(queries, keys, mask=None):
+    scores = queries @ keys.transpose(1, 2) / queries.shape[-1] ** 0.5
+    if mask is not None:
+        scores = scores.masked_fill(~mask[:, None], -torch.inf)
+    weights = scores.softmax(1)
+    return weights @ keys, weights
+""",
+            "one_question_and_two_words",
+        ),
+        Wrong(
+            "all questions in one softmax",
+            """
+def attend(queries, keys, mask=None):
+    scores = queries @ keys.transpose(1, 2) / queries.shape[-1] ** 0.5
+    if mask is not None:
+        scores = scores.masked_fill(~mask[:, None], -torch.inf)
+    weights = scores.flatten(1).softmax(-1).view_as(scores)
+    return weights @ keys, weights
+""",
+            "each_question_has_weights_of_its_own",
+        ),
+        Wrong(
+            "weights masked after the softmax",
+            """
+def attend(queries, keys, mask=None):
+    weights = (queries @ keys.transpose(1, 2) / queries.shape[-1] ** 0.5).softmax(-1)
+    if mask is not None:
+        weights = weights * mask[:, None]
+    return weights @ keys, weights
+""",
+            "filling_gets_no_weight",
+        ),
+        Wrong(
+            "a score of 0 for filling",
+            """
+def attend(queries, keys, mask=None):
+    scores = queries @ keys.transpose(1, 2) / queries.shape[-1] ** 0.5
+    if mask is not None:
+        scores = scores * mask[:, None]
+    weights = scores.softmax(-1)
+    return weights @ keys, weights
+""",
+            "filling_gets_no_weight",
+        ),
+        Wrong(
+            "a hundred taken off",
+            """
+def attend(queries, keys, mask=None):
+    scores = queries @ keys.transpose(1, 2) / queries.shape[-1] ** 0.5
+    if mask is not None:
+        scores = scores - 100.0 * (~mask[:, None])
+    weights = scores.softmax(-1)
+    return weights @ keys, weights
+""",
+            "filling_may_be_loud",
+        ),
+    ],
+    "shift": [
+        Wrong(
+            "the sentence twice",
+            """
+def shift(rows, begin, end):
+    n = max(map(len, rows))
+    inputs = [[*row, end] + [0] * (n - len(row)) for row in rows]
+    labels = [[*row, end] + [-100] * (n - len(row)) for row in rows]
+    return torch.tensor(inputs), torch.tensor(labels)
+""",
+            "each_word_is_predicted_from_those_before_it",
+        ),
+        Wrong(
+            "no end",
+            """
+def shift(rows, begin, end):
+    n = max(map(len, rows))
+    inputs = [[begin, *row[:-1]] + [0] * (n - len(row)) for row in rows]
+    labels = [[*row] + [-100] * (n - len(row)) for row in rows]
+    return torch.tensor(inputs), torch.tensor(labels)
+""",
+            "each_word_is_predicted_from_those_before_it",
+        ),
+        Wrong(
+            "filling that counts",
+            """
+def shift(rows, begin, end):
+    n = max(map(len, rows))
+    inputs = [[begin, *row] + [0] * (n - len(row)) for row in rows]
+    labels = [[*row, end] + [0] * (n - len(row)) for row in rows]
+    return torch.tensor(inputs), torch.tensor(labels)
+""",
+            "sentences_are_filled_at_their_ends",
+        ),
+        Wrong(
+            "the end behind the filling",
+            """
+def shift(rows, begin, end):
+    n = max(map(len, rows))
+    inputs = [[begin, *row] + [0] * (n - len(row)) for row in rows]
+    labels = [[*row] + [-100] * (n - len(row)) + [end] for row in rows]
+    return torch.tensor(inputs), torch.tensor(labels)
+""",
+            "sentences_are_filled_at_their_ends",
+        ),
+        Wrong(
+            "filling known by its number",
+            """
+def shift(rows, begin, end):
+    n = max(map(len, rows))
+    inputs = torch.tensor([[begin, *row] + [0] * (n - len(row)) for row in rows])
+    labels = torch.tensor([[*row, end] + [0] * (n - len(row)) for row in rows])
+    return inputs, labels.masked_fill(labels == 0, -100)
+""",
+            "marks_may_look_like_filling",
+        ),
+    ],
+    "beam": [
+        Wrong(
+            "greedy at any width",
+            """
+def beam(step, start, end, width, limit):
+    said = [start]
+    while len(said) <= limit:
+        word = int(step(said).argmax())
+        if word == end:
+            break
+        said.append(word)
+    return said[1:]
+""",
+            "two_get_out_of_the_garden",
+        ),
+        Wrong(
+            "only the last word counts",
+            """
+def beam(step, start, end, width, limit):
+    kept = [(0.0, [start])]
+    for _ in range(limit):
+        longer = [pair for pair in kept if pair[1][-1] == end]
+        for total, said in kept:
+            if said[-1] != end:
+                longer += [(float(p), [*said, w]) for w, p in enumerate(step(said))]
+        kept = sorted(longer, key=lambda pair: -pair[0])[:width]
+    return [word for word in kept[0][1][1:] if word != end]
+""",
+            "what_has_ended_stays_in_the_race",
+        ),
+        Wrong(
+            "sentences that have ended go on",
+            """
+def beam(step, start, end, width, limit):
+    kept = [(0.0, [start])]
+    for _ in range(limit):
+        longer = []
+        for total, said in kept:
+            longer += [(total + float(p), [*said, w]) for w, p in enumerate(step(said))]
+        kept = sorted(longer, key=lambda pair: -pair[0])[:width]
+    best = kept[0][1][1:]
+    return best[: best.index(end)] if end in best else best
+""",
+            "width_one_is_greedy",
+        ),
+        Wrong(
+            "the first to end wins",
+            """
+def beam(step, start, end, width, limit):
+    kept = [(0.0, [start])]
+    for _ in range(limit):
+        longer = []
+        for total, said in kept:
+            longer += [(total + float(p), [*said, w]) for w, p in enumerate(step(said))]
+        kept = sorted(longer, key=lambda pair: -pair[0])[:width]
+        for _, said in kept:
+            if said[-1] == end:
+                return said[1:-1]
+    return kept[0][1][1:]
+""",
+            "what_has_ended_stays_in_the_race",
+        ),
+        Wrong(
+            "divided by the length",
+            """
+def beam(step, start, end, width, limit):
+    kept = [(0.0, [start])]
+    for _ in range(limit):
+        longer = [pair for pair in kept if pair[1][-1] == end]
+        for total, said in kept:
+            if said[-1] != end:
+                longer += [(total + float(p), [*said, w]) for w, p in enumerate(step(said))]
+        kept = sorted(longer, key=lambda pair: -pair[0] / (len(pair[1]) - 1))[:width]
+    return [word for word in kept[0][1][1:] if word != end]
+""",
+            "what_has_ended_stays_in_the_race",
+        ),
+        Wrong(
+            "one step too many",
+            """
+def beam(step, start, end, width, limit):
+    kept = [(0.0, [start])]
+    for _ in range(limit + 1):
+        longer = [pair for pair in kept if pair[1][-1] == end]
+        for total, said in kept:
+            if said[-1] != end:
+                longer += [(total + float(p), [*said, w]) for w, p in enumerate(step(said))]
+        kept = sorted(longer, key=lambda pair: -pair[0])[:width]
+    return [word for word in kept[0][1][1:] if word != end]
+""",
+            "at_the_limit_it_stops",
+        ),
+        Wrong(
+            "two ways on from each, whatever the width",
+            """
+def beam(step, start, end, width, limit):
+    kept = [(0.0, [start])]
+    for _ in range(limit):
+        longer = [pair for pair in kept if pair[1][-1] == end]
+        for total, said in kept:
+            if said[-1] != end:
+                logp, ways = step(said).topk(2)
+                longer += [(total + p, [*said, w]) for p, w in zip(logp.tolist(), ways.tolist())]
+        kept = sorted(longer, key=lambda pair: -pair[0])[:width]
+    return [word for word in kept[0][1][1:] if word != end]
+""",
+            "a_wide_beam_finds_the_best_of_all",
+        ),
+    ],
+    "used": [
+        Wrong(
+            "gains in place of falls",
+            """
+def used(logp, length):
+    places = torch.arange(length)
+    everything = logp(places >= 0)
+    return torch.stack([logp(places != s) - everything for s in places], 1)
+""",
+            "a_fall_for_each_word_and_place",
+        ),
+        Wrong(
+            "places down, words across",
+            """
+def used(logp, length):
+    places = torch.arange(length)
+    everything = logp(places >= 0)
+    return torch.stack([everything - logp(places != s) for s in places])
+""",
+            "a_fall_for_each_word_and_place",
+        ),
+        Wrong(
+            "covered for good",
+            """
+def used(logp, length):
+    mask = torch.ones(length, dtype=torch.bool)
+    before, falls = logp(mask), []
+    for s in range(length):
+        mask[s] = False
+        after = logp(mask)
+        falls.append(before - after)
+        before = after
+    return torch.stack(falls, 1)
+""",
+            "the_others_stay_open",
+        ),
+        Wrong(
+            "no fall below zero",
+            """
+def used(logp, length):
+    places = torch.arange(length)
+    everything = logp(places >= 0)
+    return torch.stack([everything - logp(places != s) for s in places], 1).clamp(min=0)
+""",
+            "a_place_can_be_in_the_way",
+        ),
+    ],
     # --- crf_templates ----------------------------------------------------------------------------
     "expand": [
         Wrong(
