@@ -213,6 +213,115 @@ def policy_loss(logp, old_logp, advantages, mask, clip=0.2):
     return losses.sum() / mask.sum()
 """,
     },
+    "pairs": {
+        "a generator, with lists": """
+def pairs(text, kept, widths):
+    places = [i for i in range(len(text)) if kept[i]]
+    for i, here in enumerate(places):
+        for j, there in enumerate(places):
+            if i != j and abs(i - j) <= widths[here]:
+                yield [text[here], text[there]]
+""",
+        "one tensor": """
+def pairs(text, kept, widths):
+    t, w = (torch.tensor(x)[torch.tensor(kept)] for x in (text, widths))
+    apart = (torch.arange(len(t)) - torch.arange(len(t))[:, None]).abs()
+    i, j = torch.where((apart > 0) & (apart <= w[:, None]))
+    return torch.stack([t[i], t[j]], 1)
+""",
+    },
+    "gradients": {
+        "tables of ones and zeros": """
+def gradients(word, output, w, c, n):
+    V, B = len(word), len(w)
+    W = torch.nn.functional.one_hot(w, V).to(word)
+    real = torch.nn.functional.one_hot(c, V).to(word)
+    drawn = torch.nn.functional.one_hot(n, V).sum(1).to(word)
+    s = torch.sigmoid(W @ word @ output.T)
+    errors = ((real + drawn) * s - real) / B
+    return [W.T @ errors @ output, errors.T @ W @ word]
+""",
+    },
+    "noise": {
+        "by logarithms, in double precision": """
+def noise(counts, power):
+    if not power:
+        return (counts > 0) / (counts > 0).sum()
+    return torch.softmax(power * counts.double().log(), 0)
+""",
+    },
+    "score": {
+        "question by question, a number of torch": """
+def score(vectors, questions, rule, forbid):
+    right = 0
+    for a, b, c, d in questions.tolist():
+        parts = [k * vectors[i] / vectors[i].norm() for k, i in zip(rule, (a, b, c))]
+        cosines = torch.cosine_similarity(sum(parts)[None], vectors, dim=1)
+        if forbid:
+            cosines[[a, b, c]] = -2
+        right += cosines.argmax() == d
+    return right / len(questions)
+""",
+    },
+    "around": {
+        "weights for the whole text": """
+def around(vectors, text, i, reach):
+    apart = (torch.arange(len(text)) - i).abs()
+    weight = ((apart > 0) & (apart <= reach)).to(vectors)
+    return weight @ vectors[torch.tensor(text)] / weight.sum().clamp_min(1)
+""",
+    },
+    "attend": {
+        "the largest taken out by hand, in a list": """
+def attend(queries, keys, mask=None):
+    scores = torch.einsum("bth,bsh->bts", queries, keys) / queries.size(2) ** 0.5
+    if mask is None:
+        mask = torch.ones_like(keys[:, :, 0], dtype=torch.bool)
+    scores = torch.where(mask[:, None], scores, torch.finfo(scores.dtype).min)
+    parts = (scores - scores.amax(2, keepdim=True)).exp()
+    weights = parts / parts.sum(2, keepdim=True)
+    return [torch.bmm(weights, keys), weights]
+""",
+    },
+    "shift": {
+        "one row of both, cut twice": """
+def shift(rows, begin, end):
+    from torch.nn.utils.rnn import pad_sequence
+    inputs = pad_sequence([torch.tensor([begin, *row]) for row in rows], batch_first=True)
+    labels = [torch.tensor([*row, end]) for row in rows]
+    return [inputs, pad_sequence(labels, batch_first=True, padding_value=-100)]
+""",
+    },
+    "beam": {
+        "ended sentences apart, stopped by a bound": """
+def beam(step, start, end, width, limit):
+    running, ended = [([start], torch.zeros(()))], []
+    for _ in range(limit):
+        longer = []
+        for said, total in running:
+            for word, gain in enumerate(step(said)):
+                longer.append(([*said, word], total + gain))
+        longer.sort(key=lambda pair: float(pair[1]), reverse=True)
+        ended += [pair for pair in longer[: 2 * width] if pair[0][-1] == end]
+        running = [pair for pair in longer if pair[0][-1] != end][:width]
+        best = max((float(total) for _, total in ended), default=-torch.inf)
+        running = [pair for pair in running if float(pair[1]) > best]
+        if not running:
+            break
+    said, _ = max(running + ended, key=lambda pair: float(pair[1]))
+    return torch.tensor([word for word in said[1:] if word != end])
+""",
+    },
+    "used": {
+        "a table filled column by column": """
+def used(logp, length):
+    full = logp(torch.ones(length) > 0)
+    falls = torch.zeros(len(full), length)
+    for s, mask in enumerate(~torch.eye(length).bool()):
+        falls[:, s] = full - logp(mask)
+    return falls
+""",
+    },
     "expand": {
         "padded tables": """
 def expand(template, rows, i):

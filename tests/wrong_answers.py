@@ -1402,6 +1402,577 @@ def policy_loss(logp, old_logp, advantages, mask, clip=0.2):
             "only_the_new_policy_learns",
         ),
     ],
+    # --- embeddings -------------------------------------------------------------------------------
+    "pairs": [
+        Wrong(
+            "places before the first read from the end",
+            """
+def pairs(text, kept, widths):
+    left = [(w, r) for w, k, r in zip(text, kept, widths) if k]
+    return [
+        (w, left[j][0])
+        for i, (w, r) in enumerate(left)
+        for j in range(i - r, min(len(left), i + r + 1))
+        if j != i
+    ]
+""",
+            "neighbours_stand_within_the_width",
+        ),
+        Wrong(
+            "only what comes after",
+            """
+def pairs(text, kept, widths):
+    left = [(w, r) for w, k, r in zip(text, kept, widths) if k]
+    return [(w, x) for i, (w, r) in enumerate(left) for x, _ in left[i + 1 : i + 1 + r]]
+""",
+            "neighbours_stand_within_the_width",
+        ),
+        Wrong(
+            "windows laid before words are dropped",
+            """
+def pairs(text, kept, widths):
+    n = len(text)
+    return [
+        (text[i], text[j])
+        for i in range(n)
+        for j in range(max(0, i - widths[i]), min(n, i + widths[i] + 1))
+        if j != i and kept[i] and kept[j]
+    ]
+""",
+            "what_is_dropped_leaves_no_gap",
+        ),
+        Wrong(
+            "widths counted along what is left",
+            """
+def pairs(text, kept, widths):
+    left = [w for w, k in zip(text, kept) if k]
+    return [
+        (w, left[j])
+        for i, w in enumerate(left)
+        for j in range(max(0, i - widths[i]), min(len(left), i + widths[i] + 1))
+        if j != i
+    ]
+""",
+            "what_is_dropped_leaves_no_gap",
+        ),
+        Wrong(
+            "the word left out wherever it stands",
+            """
+def pairs(text, kept, widths):
+    left = [(w, r) for w, k, r in zip(text, kept, widths) if k]
+    return [
+        (w, x)
+        for i, (w, r) in enumerate(left)
+        for x, _ in left[max(0, i - r) : i + r + 1]
+        if x != w
+    ]
+""",
+            "a_word_may_stand_beside_itself",
+        ),
+    ],
+    "gradients": [
+        Wrong(
+            "a row written once however often it comes",
+            """
+def gradients(word, output, w, c, n):
+    rows = torch.cat([c[:, None], n], 1)
+    v, u = word[w][:, None], output[rows]
+    errors = (u * v).sum(2).sigmoid()
+    errors[:, 0] -= 1
+    errors = errors[:, :, None] / len(w)
+    into, out = torch.zeros_like(word), torch.zeros_like(output)
+    into[w] += (errors * u).sum(1)
+    out[rows.flatten()] += (errors * v).flatten(0, 1)
+    return into, out
+""",
+            "what_comes_twice_gets_both",
+        ),
+        Wrong(
+            "everybody is a neighbour",
+            """
+def gradients(word, output, w, c, n):
+    rows = torch.cat([c[:, None], n], 1)
+    v, u = word[w][:, None], output[rows]
+    errors = ((u * v).sum(2).sigmoid() - 1)[:, :, None] / len(w)
+    into, out = torch.zeros_like(word), torch.zeros_like(output)
+    into.index_add_(0, w, (errors * u).sum(1))
+    out.index_add_(0, rows.flatten(), (errors * v).flatten(0, 1))
+    return into, out
+""",
+            "drawn_words_push_away",
+        ),
+        Wrong(
+            "the sum over pairs",
+            """
+def gradients(word, output, w, c, n):
+    rows = torch.cat([c[:, None], n], 1)
+    v, u = word[w][:, None], output[rows]
+    errors = (u * v).sum(2).sigmoid()
+    errors[:, 0] -= 1
+    errors = errors[:, :, None]
+    into, out = torch.zeros_like(word), torch.zeros_like(output)
+    into.index_add_(0, w, (errors * u).sum(1))
+    out.index_add_(0, rows.flatten(), (errors * v).flatten(0, 1))
+    return into, out
+""",
+            "the_loss_is_a_mean_over_pairs",
+        ),
+        Wrong(
+            "the sign of a step",
+            """
+def gradients(word, output, w, c, n):
+    rows = torch.cat([c[:, None], n], 1)
+    v, u = word[w][:, None], output[rows]
+    errors = -(u * v).sum(2).sigmoid()
+    errors[:, 0] += 1
+    errors = errors[:, :, None] / len(w)
+    into, out = torch.zeros_like(word), torch.zeros_like(output)
+    into.index_add_(0, w, (errors * u).sum(1))
+    out.index_add_(0, rows.flatten(), (errors * v).flatten(0, 1))
+    return into, out
+""",
+            "one_pair_and_nobody_drawn",
+        ),
+    ],
+    "noise": [
+        Wrong(
+            "shares to the power, which no longer sum to one",
+            """
+def noise(counts, power):
+    return (counts / counts.sum()) ** power
+""",
+            "the_power_evens_out",
+        ),
+        Wrong(
+            "always three quarters",
+            """
+def noise(counts, power):
+    return counts**0.75 / (counts**0.75).sum()
+""",
+            "the_power_may_be_another",
+        ),
+        Wrong(
+            "nought to the power of nought",
+            """
+def noise(counts, power):
+    return counts**power / (counts**power).sum()
+""",
+            "who_never_occurred_is_never_drawn",
+        ),
+    ],
+    "score": [
+        Wrong(
+            "a and b exchanged",
+            """
+def score(vectors, questions, rule, forbid):
+    u = torch.nn.functional.normalize(vectors, dim=1)
+    b, a, c, d = questions.T
+    scores = (rule[0] * u[a] + rule[1] * u[b] + rule[2] * u[c]) @ u.T
+    if forbid:
+        scores.scatter_(1, questions[:, :3], -torch.inf)
+    return float((scores.argmax(1) == d).double().mean())
+""",
+            "a_parallelogram_ends_at_its_corner",
+        ),
+        Wrong(
+            "the parallelogram whatever the rule",
+            """
+def score(vectors, questions, rule, forbid):
+    u = torch.nn.functional.normalize(vectors, dim=1)
+    a, b, c, d = questions.T
+    scores = (u[b] - u[a] + u[c]) @ u.T
+    if forbid:
+        scores.scatter_(1, questions[:, :3], -torch.inf)
+    return float((scores.argmax(1) == d).double().mean())
+""",
+            "the_rule_says_what_is_added",
+        ),
+        Wrong(
+            "everybody's words forbidden",
+            """
+def score(vectors, questions, rule, forbid):
+    u = torch.nn.functional.normalize(vectors, dim=1)
+    a, b, c, d = questions.T
+    scores = (rule[0] * u[a] + rule[1] * u[b] + rule[2] * u[c]) @ u.T
+    if forbid:
+        scores[:, questions[:, :3].flatten()] = -torch.inf
+    return float((scores.argmax(1) == d).double().mean())
+""",
+            "only_its_own_words_are_forbidden",
+        ),
+        Wrong(
+            "forbidden in any case",
+            """
+def score(vectors, questions, rule, forbid):
+    u = torch.nn.functional.normalize(vectors, dim=1)
+    a, b, c, d = questions.T
+    scores = (rule[0] * u[a] + rule[1] * u[b] + rule[2] * u[c]) @ u.T
+    scores.scatter_(1, questions[:, :3], -torch.inf)
+    return float((scores.argmax(1) == d).double().mean())
+""",
+            "only_its_own_words_are_forbidden",
+        ),
+        Wrong(
+            "products of vectors as long as they are",
+            """
+def score(vectors, questions, rule, forbid):
+    a, b, c, d = questions.T
+    u = vectors
+    scores = (rule[0] * u[a] + rule[1] * u[b] + rule[2] * u[c]) @ u.T
+    if forbid:
+        scores.scatter_(1, questions[:, :3], -torch.inf)
+    return float((scores.argmax(1) == d).double().mean())
+""",
+            "lengths_do_not_count",
+        ),
+        Wrong(
+            "lengths taken out of the answers only",
+            """
+def score(vectors, questions, rule, forbid):
+    a, b, c, d = questions.T
+    u = torch.nn.functional.normalize(vectors, dim=1)
+    targets = rule[0] * vectors[a] + rule[1] * vectors[b] + rule[2] * vectors[c]
+    scores = targets @ u.T
+    if forbid:
+        scores.scatter_(1, questions[:, :3], -torch.inf)
+    return float((scores.argmax(1) == d).double().mean())
+""",
+            "lengths_do_not_count",
+        ),
+    ],
+    "around": [
+        Wrong(
+            "the word among its neighbours",
+            """
+def around(vectors, text, i, reach):
+    return vectors[text[max(0, i - reach) : i + reach + 1]].mean(0)
+""",
+            "the_mean_of_what_stands_around",
+        ),
+        Wrong(
+            "a slice that begins below zero is empty",
+            """
+def around(vectors, text, i, reach):
+    near = text[i - reach : i] + text[i + 1 : i + 1 + reach]
+    return vectors[near].mean(0) if near else torch.zeros_like(vectors[0])
+""",
+            "a_place_at_the_end_has_fewer_neighbours",
+        ),
+        Wrong(
+            "divided by the window, not by the words in it",
+            """
+def around(vectors, text, i, reach):
+    near = text[max(0, i - reach) : i] + text[i + 1 : i + 1 + reach]
+    return vectors[near].sum(0) / (2 * reach)
+""",
+            "a_place_at_the_end_has_fewer_neighbours",
+        ),
+        Wrong(
+            "a mean of nothing",
+            """
+def around(vectors, text, i, reach):
+    near = text[max(0, i - reach) : i] + text[i + 1 : i + 1 + reach]
+    return vectors[near].mean(0)
+""",
+            "a_word_all_alone",
+        ),
+        Wrong(
+            "the word left out wherever it stands",
+            """
+def around(vectors, text, i, reach):
+    near = [w for w in text[max(0, i - reach) : i + reach + 1] if w != text[i]]
+    return vectors[near].mean(0) if near else torch.zeros_like(vectors[0])
+""",
+            "the_same_word_beside_it_counts",
+        ),
+    ],
+    # --- seq2seq ----------------------------------------------------------------------------------
+    "attend": [
+        Wrong(
+            "no root",
+            """
+def attend(queries, keys, mask=None):
+    scores = queries @ keys.transpose(1, 2)
+    if mask is not None:
+        scores = scores.masked_fill(~mask[:, None], -torch.inf)
+    weights = scores.softmax(-1)
+    return weights @ keys, weights
+""",
+            "one_question_and_two_words",
+        ),
+        Wrong(
+            "a softmax over the questions",
+            """
+def attend(queries, keys, mask=None):
+    scores = queries @ keys.transpose(1, 2) / queries.shape[-1] ** 0.5
+    if mask is not None:
+        scores = scores.masked_fill(~mask[:, None], -torch.inf)
+    weights = scores.softmax(1)
+    return weights @ keys, weights
+""",
+            "one_question_and_two_words",
+        ),
+        Wrong(
+            "all questions in one softmax",
+            """
+def attend(queries, keys, mask=None):
+    scores = queries @ keys.transpose(1, 2) / queries.shape[-1] ** 0.5
+    if mask is not None:
+        scores = scores.masked_fill(~mask[:, None], -torch.inf)
+    weights = scores.flatten(1).softmax(-1).view_as(scores)
+    return weights @ keys, weights
+""",
+            "each_question_has_weights_of_its_own",
+        ),
+        Wrong(
+            "weights masked after the softmax",
+            """
+def attend(queries, keys, mask=None):
+    weights = (queries @ keys.transpose(1, 2) / queries.shape[-1] ** 0.5).softmax(-1)
+    if mask is not None:
+        weights = weights * mask[:, None]
+    return weights @ keys, weights
+""",
+            "filling_gets_no_weight",
+        ),
+        Wrong(
+            "a score of 0 for filling",
+            """
+def attend(queries, keys, mask=None):
+    scores = queries @ keys.transpose(1, 2) / queries.shape[-1] ** 0.5
+    if mask is not None:
+        scores = scores * mask[:, None]
+    weights = scores.softmax(-1)
+    return weights @ keys, weights
+""",
+            "filling_gets_no_weight",
+        ),
+        Wrong(
+            "a hundred taken off",
+            """
+def attend(queries, keys, mask=None):
+    scores = queries @ keys.transpose(1, 2) / queries.shape[-1] ** 0.5
+    if mask is not None:
+        scores = scores - 100.0 * (~mask[:, None])
+    weights = scores.softmax(-1)
+    return weights @ keys, weights
+""",
+            "filling_may_be_loud",
+        ),
+    ],
+    "shift": [
+        Wrong(
+            "the sentence twice",
+            """
+def shift(rows, begin, end):
+    n = max(map(len, rows))
+    inputs = [[*row, end] + [0] * (n - len(row)) for row in rows]
+    labels = [[*row, end] + [-100] * (n - len(row)) for row in rows]
+    return torch.tensor(inputs), torch.tensor(labels)
+""",
+            "each_word_is_predicted_from_those_before_it",
+        ),
+        Wrong(
+            "no end",
+            """
+def shift(rows, begin, end):
+    n = max(map(len, rows))
+    inputs = [[begin, *row[:-1]] + [0] * (n - len(row)) for row in rows]
+    labels = [[*row] + [-100] * (n - len(row)) for row in rows]
+    return torch.tensor(inputs), torch.tensor(labels)
+""",
+            "each_word_is_predicted_from_those_before_it",
+        ),
+        Wrong(
+            "filling that counts",
+            """
+def shift(rows, begin, end):
+    n = max(map(len, rows))
+    inputs = [[begin, *row] + [0] * (n - len(row)) for row in rows]
+    labels = [[*row, end] + [0] * (n - len(row)) for row in rows]
+    return torch.tensor(inputs), torch.tensor(labels)
+""",
+            "sentences_are_filled_at_their_ends",
+        ),
+        Wrong(
+            "the end behind the filling",
+            """
+def shift(rows, begin, end):
+    n = max(map(len, rows))
+    inputs = [[begin, *row] + [0] * (n - len(row)) for row in rows]
+    labels = [[*row] + [-100] * (n - len(row)) + [end] for row in rows]
+    return torch.tensor(inputs), torch.tensor(labels)
+""",
+            "sentences_are_filled_at_their_ends",
+        ),
+        Wrong(
+            "filling known by its number",
+            """
+def shift(rows, begin, end):
+    n = max(map(len, rows))
+    inputs = torch.tensor([[begin, *row] + [0] * (n - len(row)) for row in rows])
+    labels = torch.tensor([[*row, end] + [0] * (n - len(row)) for row in rows])
+    return inputs, labels.masked_fill(labels == 0, -100)
+""",
+            "marks_may_look_like_filling",
+        ),
+    ],
+    "beam": [
+        Wrong(
+            "greedy at any width",
+            """
+def beam(step, start, end, width, limit):
+    said = [start]
+    while len(said) <= limit:
+        word = int(step(said).argmax())
+        if word == end:
+            break
+        said.append(word)
+    return said[1:]
+""",
+            "two_get_out_of_the_garden",
+        ),
+        Wrong(
+            "only the last word counts",
+            """
+def beam(step, start, end, width, limit):
+    kept = [(0.0, [start])]
+    for _ in range(limit):
+        longer = [pair for pair in kept if pair[1][-1] == end]
+        for total, said in kept:
+            if said[-1] != end:
+                longer += [(float(p), [*said, w]) for w, p in enumerate(step(said))]
+        kept = sorted(longer, key=lambda pair: -pair[0])[:width]
+    return [word for word in kept[0][1][1:] if word != end]
+""",
+            "what_has_ended_stays_in_the_race",
+        ),
+        Wrong(
+            "sentences that have ended go on",
+            """
+def beam(step, start, end, width, limit):
+    kept = [(0.0, [start])]
+    for _ in range(limit):
+        longer = []
+        for total, said in kept:
+            longer += [(total + float(p), [*said, w]) for w, p in enumerate(step(said))]
+        kept = sorted(longer, key=lambda pair: -pair[0])[:width]
+    best = kept[0][1][1:]
+    return best[: best.index(end)] if end in best else best
+""",
+            "width_one_is_greedy",
+        ),
+        Wrong(
+            "the first to end wins",
+            """
+def beam(step, start, end, width, limit):
+    kept = [(0.0, [start])]
+    for _ in range(limit):
+        longer = []
+        for total, said in kept:
+            longer += [(total + float(p), [*said, w]) for w, p in enumerate(step(said))]
+        kept = sorted(longer, key=lambda pair: -pair[0])[:width]
+        for _, said in kept:
+            if said[-1] == end:
+                return said[1:-1]
+    return kept[0][1][1:]
+""",
+            "what_has_ended_stays_in_the_race",
+        ),
+        Wrong(
+            "divided by the length",
+            """
+def beam(step, start, end, width, limit):
+    kept = [(0.0, [start])]
+    for _ in range(limit):
+        longer = [pair for pair in kept if pair[1][-1] == end]
+        for total, said in kept:
+            if said[-1] != end:
+                longer += [(total + float(p), [*said, w]) for w, p in enumerate(step(said))]
+        kept = sorted(longer, key=lambda pair: -pair[0] / (len(pair[1]) - 1))[:width]
+    return [word for word in kept[0][1][1:] if word != end]
+""",
+            "what_has_ended_stays_in_the_race",
+        ),
+        Wrong(
+            "one step too many",
+            """
+def beam(step, start, end, width, limit):
+    kept = [(0.0, [start])]
+    for _ in range(limit + 1):
+        longer = [pair for pair in kept if pair[1][-1] == end]
+        for total, said in kept:
+            if said[-1] != end:
+                longer += [(total + float(p), [*said, w]) for w, p in enumerate(step(said))]
+        kept = sorted(longer, key=lambda pair: -pair[0])[:width]
+    return [word for word in kept[0][1][1:] if word != end]
+""",
+            "at_the_limit_it_stops",
+        ),
+        Wrong(
+            "two ways on from each, whatever the width",
+            """
+def beam(step, start, end, width, limit):
+    kept = [(0.0, [start])]
+    for _ in range(limit):
+        longer = [pair for pair in kept if pair[1][-1] == end]
+        for total, said in kept:
+            if said[-1] != end:
+                logp, ways = step(said).topk(2)
+                longer += [(total + p, [*said, w]) for p, w in zip(logp.tolist(), ways.tolist())]
+        kept = sorted(longer, key=lambda pair: -pair[0])[:width]
+    return [word for word in kept[0][1][1:] if word != end]
+""",
+            "a_wide_beam_finds_the_best_of_all",
+        ),
+    ],
+    "used": [
+        Wrong(
+            "gains in place of falls",
+            """
+def used(logp, length):
+    places = torch.arange(length)
+    everything = logp(places >= 0)
+    return torch.stack([logp(places != s) - everything for s in places], 1)
+""",
+            "a_fall_for_each_word_and_place",
+        ),
+        Wrong(
+            "places down, words across",
+            """
+def used(logp, length):
+    places = torch.arange(length)
+    everything = logp(places >= 0)
+    return torch.stack([everything - logp(places != s) for s in places])
+""",
+            "a_fall_for_each_word_and_place",
+        ),
+        Wrong(
+            "covered for good",
+            """
+def used(logp, length):
+    mask = torch.ones(length, dtype=torch.bool)
+    before, falls = logp(mask), []
+    for s in range(length):
+        mask[s] = False
+        after = logp(mask)
+        falls.append(before - after)
+        before = after
+    return torch.stack(falls, 1)
+""",
+            "the_others_stay_open",
+        ),
+        Wrong(
+            "no fall below zero",
+            """
+def used(logp, length):
+    places = torch.arange(length)
+    everything = logp(places >= 0)
+    return torch.stack([everything - logp(places != s) for s in places], 1).clamp(min=0)
+""",
+            "a_place_can_be_in_the_way",
+        ),
+    ],
     # --- crf_templates ----------------------------------------------------------------------------
     "expand": [
         Wrong(
