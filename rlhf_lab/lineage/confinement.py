@@ -166,7 +166,7 @@ def _run(program: str) -> tuple[str, str]:
         return "memory", "MemoryError"
     except SystemExit as end:
         return "left", f"SystemExit: {end.code}"
-    except BaseException as error:  # whatever it is, it is the program's and ends it
+    except BaseException as error:  # noqa: BLE001 - whatever it is, it is the program's own
         last = traceback.format_exception_only(error)[-1].strip()
         return ("wrong" if isinstance(error, AssertionError) else "error"), last
     return "passed", ""

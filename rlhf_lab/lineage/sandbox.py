@@ -11,7 +11,7 @@ try, not about programs that cheat. A hole in the kernel is a hole here. What ha
 attacker belongs in a virtual machine; Chen et al. 2021 (arXiv 2107.03374, §2.3) used gVisor.
 
 Linux on x86-64 or arm64, as root or as anyone, in a container or out of it. Elsewhere :func:`run`
-raises :class:`SandboxUnavailable`; it never runs a program with less.
+raises :class:`SandboxError`; it never runs a program with less.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from rlhf_lab.errors import InputError
@@ -34,7 +33,7 @@ from rlhf_lab.lineage import confinement
 OUTPUT = 64 * 1024  # bytes that a program may print
 
 
-class SandboxUnavailable(RuntimeError):
+class SandboxError(RuntimeError):
     """This machine lacks what the sandbox is made of."""
 
 
@@ -74,7 +73,7 @@ def run(
 
     Raises:
         InputError: for a limit that is none.
-        SandboxUnavailable: on a machine that has no such sandbox.
+        SandboxError: on a machine that has no such sandbox.
     """
     if not (isinstance(seconds, int) and seconds >= 1):
         raise InputError("seconds", seconds, "whole seconds, 1 or more", "allow at least one")
@@ -84,7 +83,7 @@ def run(
     if patience <= 0:
         raise InputError("patience", patience, "above 0", "wait for some seconds")
     if sys.platform != "linux":
-        raise SandboxUnavailable(
+        raise SandboxError(
             f"the sandbox needs Linux's seccomp, and this is {sys.platform}: "
             "run this in a Linux container or virtual machine, or on Colab"
         )
@@ -152,7 +151,7 @@ def _outcome(code: int, report: bytes, stopped: str, output: str) -> Outcome:
             return Outcome("crashed", signal.Signals(-code).name, output)
         return Outcome("left", f"exit status {code}", output)
     if found["verdict"] == "unavailable":
-        raise SandboxUnavailable(
+        raise SandboxError(
             f"the kernel refuses the sandbox ({found['detail']}): run this on Linux, x86-64 or "
             "arm64, in a container that allows seccomp (Docker's default does)"
         )

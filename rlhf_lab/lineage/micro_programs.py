@@ -1,0 +1,244 @@
+"""Fernwick's list programs the other way round: examples are given, the program is to be written.
+
+The web shows programs with what they do (:func:`rlhf_lab.world.tasks.program`). A task here shows a
+few lists with what became of them, and asks which program it was. Unit tests decide, on lists that
+the prompt does not show: any program that passes them all is right, however it is worded. The split
+is by *function*: no program that does the same as a test task's occurs in training.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import itertools
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from rlhf_lab.errors import InputError
+from rlhf_lab.generation import choose
+from rlhf_lab.lineage.human_eval import Problem
+from rlhf_lab.models import unwrap
+from rlhf_lab.records import Demonstration
+from rlhf_lab.world.prompts import check_split
+from rlhf_lab.world.tasks import COMMANDS, run_program, show_list
+
+Program = tuple[str, ...]
+Example = tuple[tuple[int, ...], tuple[int, ...]]
+
+LONGEST = 3  # commands of a program
+SHOWN, TESTS = 3, 8  # examples in a prompt, and unit tests
+LENGTHS = (1, 2, 2, 3, 3)  # of the programs in training, each as likely
+QUESTION = "which program?\n"
+_LAST = {"train": 14, "valid": 16, "test": 20}  # of 20 places
+_PYTHON = {
+    "reverse": "values[::-1]",
+    "double": "[2 * v for v in values]",
+    "keep even": "[v for v in values if v % 2 == 0]",
+    "keep odd": "[v for v in values if v % 2 == 1]",
+    "take 2": "values[:2]",
+    "take 3": "values[:3]",
+    "drop 1": "values[1:]",
+    "drop 2": "values[2:]",
+    "sort": "sorted(values)",
+    "add 1": "[v + 1 for v in values]",
+}
+
+
+@dataclass(frozen=True)
+class Task:
+    """Which program was it?
+
+    Attributes:
+        program: a shortest one that does it.
+        shown: examples in the prompt, (list, what became of it); tests: those that decide.
+    """
+
+    program: Program
+    shown: tuple[Example, ...]
+    tests: tuple[Example, ...]
+
+    @property
+    def prompt(self) -> str:
+        """The examples, one a line, and the question."""
+        lines = [f"{show_list(list(a))} -> {show_list(list(b))}." for a, b in self.shown]
+        return "\n".join([*lines, QUESTION])
+
+    def fits(self, text: str) -> bool:
+        """Whether a program does what the prompt shows."""
+        return _does(text, self.shown)
+
+    def passes(self, text: str) -> bool:
+        """Whether a program passes the unit tests."""
+        return _does(text, self.tests)
+
+
+def parse(text: str) -> Program | None:
+    """The commands of a program such as ``"reverse then take 2."``; None when it is none."""
+    commands = tuple(text.strip().removesuffix(".").split(" then "))
+    return commands if all(command in COMMANDS for command in commands) else None
+
+
+def show_program(program: Program) -> str:
+    """``"reverse then take 2."``."""
+    return " then ".join(program) + "."
+
+
+def _does(text: str, examples: Sequence[Example]) -> bool:
+    program = parse(text)
+    return program is not None and all(_of(program, a) == b for a, b in examples)
+
+
+def _of(program: Program, values: Sequence[int]) -> tuple[int, ...]:
+    return tuple(run_program(list(program), list(values)))
+
+
+@functools.cache
+def functions() -> dict[str, tuple[Program, ...]]:
+    """Programs of up to :data:`LONGEST` commands by what they do, the shortest first.
+
+    Two do the same when they agree on sixty lists. Left out is what empties half of them.
+    """
+    rng = random.Random("micro-programs")
+    lists = [_list(rng) for _ in range(60)]
+    found: dict[str, list[Program]] = {}
+    for length in range(1, LONGEST + 1):
+        for program in itertools.permutations(COMMANDS, length):
+            results = [_of(program, values) for values in lists]
+            if sum(map(bool, results)) > len(lists) / 2:
+                found.setdefault(repr(results), []).append(program)
+    return {hashlib.sha256(k.encode()).hexdigest(): tuple(v) for k, v in found.items()}
+
+
+def programs(split: str) -> list[tuple[Program, ...]]:
+    """The functions of a split, each as the programs that compute it.
+
+    Raises:
+        InputError: for an unknown split.
+    """
+    check_split(split)
+    own = []
+    for name, same in functions().items():
+        place = int(name[:8], 16) % 20
+        if split == next(part for part, last in _LAST.items() if place < last):
+            own.append(same)
+    return own
+
+
+def tasks(split: str, count: int, seed: int = 0) -> list[Task]:
+    """Tasks with a function each, drawn with a length as :data:`LENGTHS` has it.
+
+    Args:
+        split: "train", "valid" or "test"; outside training no function comes twice.
+        count: how many; seed: which.
+
+    Raises:
+        InputError: for an unknown split, or more tasks than there are functions.
+    """
+    rng = random.Random(f"micro-programs:{split}:{seed}")
+    pool: dict[int, list[tuple[Program, ...]]] = {length: [] for length in LENGTHS}
+    for same in programs(split):
+        pool[len(same[0])].append(same)
+    have = sum(map(len, pool.values()))
+    if count < 1 or (split != "train" and count > have):
+        raise InputError("count", count, f"1 to {have}", "ask for fewer tasks")
+    found: list[Task] = []
+    while len(found) < count:
+        some = pool[rng.choice(LENGTHS)]
+        if not some:
+            continue
+        place = rng.randrange(len(some))
+        same = some[place] if split == "train" else some.pop(place)
+        found.append(_task(same[0], rng))
+    return found
+
+
+def _task(program: Program, rng: random.Random) -> Task:
+    lists: dict[tuple[int, ...], None] = {}
+    while len(lists) < SHOWN + TESTS:
+        values = _list(rng)
+        # One example in a prompt may come out empty; more would tell too little.
+        empty = sum(not _of(program, a) for a in lists)
+        if _of(program, values) or empty == 0:
+            lists[values] = None
+    examples = tuple((values, _of(program, values)) for values in lists)
+    return Task(program, examples[:SHOWN], examples[SHOWN:])
+
+
+def _list(rng: random.Random) -> tuple[int, ...]:
+    return tuple(rng.randint(0, 9) for _ in range(rng.randint(3, 5)))
+
+
+def demonstrations(split: str, count: int, seed: int = 0) -> list[Demonstration]:
+    """Tasks with a program that does it: what a model is fine-tuned on."""
+    return [
+        Demonstration(task.prompt, show_program(task.program), "program")
+        for task in tasks(split, count, seed)
+    ]
+
+
+@torch.no_grad()
+def attempts(
+    policy: nn.Module,
+    tokenizer: Any,
+    prompt: str,
+    count: int,
+    temperatures: Sequence[float],
+    *,
+    seed: int = 0,
+    max_new_tokens: int = 18,
+) -> list[list[str]]:
+    """``count`` programs for a prompt at each temperature; the prompt is read once for all.
+
+    Args:
+        policy: a causal language model in evaluation mode.
+        temperatures: above 0.
+        max_new_tokens: the longest program, EOS included; what is cut off is no program.
+
+    Returns:
+        one list of texts for each temperature.
+    """
+    model, device = cast(Any, unwrap(policy)), next(policy.parameters()).device
+    tokens = torch.tensor([tokenizer(prompt, add_special_tokens=False)["input_ids"]], device=device)
+    rows = count * len(temperatures)
+    heat = torch.tensor(temperatures, device=device).repeat_interleave(count)[:, None]
+    generator = torch.Generator().manual_seed(seed)
+    uniform = torch.rand(rows, max_new_tokens, generator=generator, dtype=torch.float64).to(device)
+    found = torch.full((rows, max_new_tokens), tokenizer.eos_token_id, device=device)
+    read = model(input_ids=tokens, use_cache=True)
+    cache, logits = read.past_key_values, read.logits[:, -1].repeat(rows, 1)
+    cache.batch_repeat_interleave(rows)
+    done = torch.zeros(rows, dtype=torch.bool, device=device)
+    for place in range(max_new_tokens):
+        drawn = choose(logits / heat, uniform[:, place])
+        found[:, place] = torch.where(done, tokenizer.eos_token_id, drawn)
+        done |= drawn == tokenizer.eos_token_id
+        if done.all() or place + 1 == max_new_tokens:
+            break
+        step = model(input_ids=found[:, place, None], past_key_values=cache, use_cache=True)
+        logits = step.logits[:, -1]
+    texts = tokenizer.batch_decode(found, skip_special_tokens=True)
+    return [texts[i : i + count] for i in range(0, rows, count)]
+
+
+def completion(program: Program) -> str:
+    """The body of a Python function that does what a program does."""
+    lines = [f"    values = {_PYTHON[command]}\n" for command in program]
+    return "".join([*lines, "    return values\n"])
+
+
+def problem(task: Task, task_id: str) -> Problem:
+    """A task in HumanEval's format."""
+    shown = "".join(f"    >>> program({list(a)})\n    {list(b)}\n" for a, b in task.shown)
+    asked = "".join(f"    assert candidate({list(a)}) == {list(b)}\n" for a, b in task.tests)
+    return Problem(
+        task_id,
+        f'def program(values):\n    """\n{shown}    """\n',
+        "program",
+        completion(task.program),
+        f"def check(candidate):\n{asked}",
+    )
