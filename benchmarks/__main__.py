@@ -9,6 +9,7 @@ from benchmarks import (
     behaviour,
     bug_clinic,
     claims,
+    codex,
     embeddings,
     failures,
     feature_templates,
@@ -55,6 +56,7 @@ BENCHMARKS = {
     "reactions": reactions,
     "lighthouse": lighthouse,
     "architectures": architectures,
+    "codex": codex,
     "claims": claims,
 }
 
