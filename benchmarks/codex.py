@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from transformers import GPT2LMHeadModel
 
 from rlhf_lab.config import PretrainConfig, SFTConfig
 from rlhf_lab.errors import InputError
@@ -30,7 +31,7 @@ from rlhf_lab.language_model import Neural
 from rlhf_lab.lineage import micro_programs
 from rlhf_lab.models import ASSETS, load_policy
 from rlhf_lab.pipeline import web_blocks
-from rlhf_lab.pretrain import pretrain
+from rlhf_lab.pretrain import architecture, pretrain
 from rlhf_lab.provenance import manifest
 from rlhf_lab.sft import train_sft
 from rlhf_lab.world import World
@@ -51,7 +52,7 @@ class Measured:
         demonstrations: tasks with their programs that the base model is fine-tuned on, once each.
         tasks: of the test split, whose functions are not among those.
         samples: programs for each task and temperature.
-        kept: tasks whose samples of the first seed are published.
+        kept: the task whose samples of the first seed are published.
         documents: of the web, enough for all steps of a pretraining run.
         suites: of questions, ``questions`` of each; the last three are losses on documents.
     """
@@ -65,7 +66,7 @@ class Measured:
     tasks: int = 60
     samples: int = 200
     temperatures: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8, 1.0, 1.2)
-    kept: int = 3
+    kept: int = 2
     pretraining: PretrainConfig = field(
         default_factory=lambda: PretrainConfig(preset="nano", steps=1600)
     )
@@ -95,8 +96,15 @@ def run() -> None:
         text = pd.DataFrame(rows).to_csv(index=False, float_format="%.5g")
         atomic_write(FOLDER / f"{table}.csv", text)
     about = manifest("python -m benchmarks codex", settings, SEEDS, started)
+    about["nano_parameters"] = parameters(settings.pretraining.preset)
     about["seconds_of_all_runs"] = round(seconds, 1)
     atomic_write(FOLDER / "manifest.json", json.dumps(about, indent=2, ensure_ascii=False) + "\n")
+
+
+def parameters(preset: str) -> int:
+    """How many weights a model of a preset has."""
+    model = GPT2LMHeadModel(architecture(preset, load_policy("tiny")[1]))
+    return sum(p.numel() for p in model.parameters())
 
 
 def _kept(name: str, settings: Measured, job: Callable[[], dict[str, Any]]) -> dict[str, Any]:
@@ -123,7 +131,7 @@ def programs(seed: int, settings: Measured) -> Rows:
     Returns:
         ``counts``: for each task and temperature the ``samples``, how many pass the tests
         (``right``), do what the prompt shows (``fit``), do both, and are no program (``broken``).
-        ``samples``: for the first seed, the programs of some tasks and how often each came.
+        ``samples``: for the first seed, the programs of one task and how often each came.
     """
     policy, tokenizer = load_policy("tiny")
     config = dataclasses.replace(settings.sft, seed=seed)
@@ -148,7 +156,7 @@ def programs(seed: int, settings: Measured) -> Rows:
                 "both": sum(a and b for a, b in zip(fits, right, strict=True)),
                 "broken": sum(micro_programs.parse(t) is None for t in texts),
             })  # fmt: skip
-            if seed == 0 and number < settings.kept:
+            if seed == 0 and number == settings.kept:
                 for text, count in Counter(texts).most_common():
                     found["samples"].append({**row, "program": text, "count": count})
     return found

@@ -32,7 +32,9 @@ VERDICTS = (
     "not reproduced", "reproduced", "by construction", "not tested yet",
     "not testable at this size",
 )  # fmt: skip
-SUBJECTS = ("preference", "tax", "truth", "toxicity", "labelers", "stages", "failures", "proxy", "code")
+SUBJECTS = (
+    "preference", "tax", "truth", "toxicity", "labelers", "stages", "failures", "proxy", "code",
+)  # fmt: skip
 WHY = ("contrary", "undecided")  # for a claim that was not reproduced; in this order on the page
 DIGITS = {
     "points": 1, "nats per token": 3, "nats per pair": 3, "utility points": 2,
