@@ -80,7 +80,7 @@ class Results:
         return 100 * own.pivot(index="seed", columns="system", values="value")
 
     def mixtures(self, suite: str) -> pd.DataFrame:
-        """The main measure of a suite in percent after pretraining: rows are seeds, columns arms."""
+        """The main measure of a suite in percent: rows are seeds, columns what was read."""
         found = self.table("codex/reasoning")
         own = found[(found.suite == suite) & found.main]
         return 100 * own.pivot(index="seed", columns="arm", values="value")

@@ -1,7 +1,7 @@
 """How does pass@k depend on k and temperature, and does code among the documents help to reason?
 
 Writes the tables of the chapter *Codex*, with their manifest, to ``book/results/codex``. First the
-shipped base model is fine-tuned to write list programs from examples, and samples some for each of
+shipped base model is fine-tuned to write list programs, and samples some for each of
 a set of tasks at several temperatures. Then models of the ``nano`` architecture are pretrained on
 equally many tokens of the web, of all of it, without its programs, or without its sums. A seed
 changes the examples that are learnt from and the samples; in pretraining the weights, the documents
@@ -11,6 +11,7 @@ and their order. Runs that the same code has done before are read from ``runs/``
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import time
 from collections import Counter
@@ -41,6 +42,7 @@ FOLDER = ROOT / "book" / "results" / "codex"
 SEEDS = (0, 1, 2)
 WITH, WITHOUT, CONTROL = "all documents", "without programs", "without sums"
 ARMS: dict[str, tuple[str, ...]] = {WITH: (), WITHOUT: ("programs",), CONTROL: ("sums",)}
+PRETRAINED = ("pretraining", "documents", "suites", "questions")
 Rows = dict[str, list[dict[str, Any]]]
 
 
@@ -57,20 +59,22 @@ class Measured:
         suites: of questions, ``questions`` of each; the last three are losses on documents.
     """
 
-    demonstrations: int = 6400
+    demonstrations: int = 3840
     sft: SFTConfig = field(
         default_factory=lambda: SFTConfig(
-            epochs=1, learning_rate=1e-3, batch_size=32, micro_batch_size=32, max_length=96
+            epochs=1, learning_rate=1e-3, batch_size=32, micro_batch_size=32, max_length=128
         )
     )
-    tasks: int = 60
-    samples: int = 200
+    tasks: int = 45
+    samples: int = 100
     temperatures: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8, 1.0, 1.2)
     kept: int = 2
     pretraining: PretrainConfig = field(
-        default_factory=lambda: PretrainConfig(preset="nano", steps=1600)
+        default_factory=lambda: PretrainConfig(
+            preset="nano", steps=2000, batch_size=4, learning_rate=3e-3, warmup_steps=100
+        )
     )
-    documents: int = 80_000
+    documents: int = 56_000
     suites: tuple[str, ...] = (
         "sums/4", "sums with steps/3", "story ending/0", "counting/2",
         "web, sums/0", "web, stories/0", "web, programs/0",
@@ -83,15 +87,17 @@ def run() -> None:
     started, settings = time.time(), Measured()
     tables: Rows = {"counts": [], "samples": [], "reasoning": []}
     seconds = 0.0
-    for seed in SEEDS:
-        jobs = {f"programs-{seed}": lambda s=seed: programs(s, settings)}
-        for arm in ARMS:
-            jobs[f"{arm}-{seed}"] = lambda s=seed, a=arm: mixture(a, s, settings)
-        for name, job in jobs.items():
-            found = _kept(name, settings, job)
-            seconds += found.pop("seconds")
-            for table, rows in found.items():
-                tables[table] += rows
+    jobs: dict[str, Callable[[], Rows]] = {
+        f"programs-{seed}": functools.partial(programs, seed, settings) for seed in SEEDS
+    }
+    for arm in ARMS:
+        for seed in SEEDS:
+            jobs[f"{arm}-{seed}"] = functools.partial(mixture, arm, seed, settings)
+    for name, job in jobs.items():
+        found = _kept(name, settings, job)
+        seconds += found.pop("seconds")
+        for table, rows in found.items():
+            tables[table] += rows
     for table, rows in tables.items():
         text = pd.DataFrame(rows).to_csv(index=False, float_format="%.5g")
         atomic_write(FOLDER / f"{table}.csv", text)
@@ -107,17 +113,18 @@ def parameters(preset: str) -> int:
     return sum(p.numel() for p in model.parameters())
 
 
-def _kept(name: str, settings: Measured, job: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def _kept(name: str, settings: Measured, job: Callable[[], Rows]) -> dict[str, Any]:
+    pretrained = not name.startswith("programs")  # who changes one half keeps the other
     key = fingerprint([
         code_fingerprint("rlhf_lab.lineage.micro_programs", "rlhf_lab.pretrain"),
         code_fingerprint("rlhf_lab.sft", "rlhf_lab.evaluate"),
         file_hash(ASSETS / "tiny" / "model.safetensors"),
-        dataclasses.asdict(settings),
+        {k: v for k, v in dataclasses.asdict(settings).items() if (k in PRETRAINED) == pretrained},
     ])  # fmt: skip
     path = ROOT / "runs" / f"published-codex-{key}" / f"{name.replace(' ', '_')}.json"
     if not path.is_file():
         before = time.process_time()
-        found = job()
+        found: dict[str, Any] = {**job()}
         found["seconds"] = time.process_time() - before
         atomic_write(path, json.dumps(found))
         print(name, round(found["seconds"]), flush=True)

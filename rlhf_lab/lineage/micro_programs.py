@@ -1,7 +1,7 @@
-"""Fernwick's list programs the other way round: examples are given, the program is to be written.
+"""Fernwick's list programs the other way round: a description is given, a program to be written.
 
-The web shows programs with what they do (:func:`rlhf_lab.world.tasks.program`). A task here shows a
-few lists with what became of them, and asks which program it was. Unit tests decide, on lists that
+The web shows programs with what they do (:func:`rlhf_lab.world.tasks.program`). A task here says in
+words what is to be done, as a docstring does, with two examples. Unit tests decide, on lists that
 the prompt does not show: any program that passes them all is right, however it is worded. The split
 is by *function*: no program that does the same as a test task's occurs in training.
 """
@@ -30,10 +30,26 @@ from rlhf_lab.world.tasks import COMMANDS, run_program, show_list
 Program = tuple[str, ...]
 Example = tuple[tuple[int, ...], tuple[int, ...]]
 
-LONGEST = 3  # commands of a program
-SHOWN, TESTS = 3, 8  # examples in a prompt, and unit tests
-LENGTHS = (1, 2, 2, 3, 3)  # of the programs in training, each as likely
+LONGEST = 4  # commands of a program
+SHOWN, TESTS = 2, 8  # examples in a prompt, and unit tests
+REVERSED = 0.3  # share of descriptions that name the last step first
 QUESTION = "which program?\n"
+PHRASES = {
+    "reverse": ("turn it round", "read it backwards", "begin at the end"),
+    "double": (
+        "double each number",
+        "make each twice as large",
+        "each number comes twice as large",
+    ),
+    "keep even": ("keep the even ones", "throw the odd ones away", "only even numbers stay"),
+    "keep odd": ("keep the odd ones", "throw the even ones away", "only odd numbers stay"),
+    "take 2": ("keep the first two", "only the first two stay", "cut it after two"),
+    "take 3": ("keep the first three", "only the first three stay", "cut it after three"),
+    "drop 1": ("leave the first out", "take all but the first", "begin at the second"),
+    "drop 2": ("leave the first two out", "take all but the first two", "begin at the third"),
+    "sort": ("put them in order", "the smallest comes first", "go from small to large"),
+    "add 1": ("add one to each", "each number grows by one", "make each larger by one"),
+}
 _LAST = {"train": 14, "valid": 16, "test": 20}  # of 20 places
 _PYTHON = {
     "reverse": "values[::-1]",
@@ -51,22 +67,24 @@ _PYTHON = {
 
 @dataclass(frozen=True)
 class Task:
-    """Which program was it?
+    """A program to be written.
 
     Attributes:
-        program: a shortest one that does it.
-        shown: examples in the prompt, (list, what became of it); tests: those that decide.
+        text: what it has to do, in words.
+        program: one that does it, step by step as the words say.
+        shown: examples in the prompt, (list, what becomes of it); tests: those that decide.
     """
 
+    text: str
     program: Program
     shown: tuple[Example, ...]
     tests: tuple[Example, ...]
 
     @property
     def prompt(self) -> str:
-        """The examples, one a line, and the question."""
+        """The description, the examples, one a line, and the question."""
         lines = [f"{show_list(list(a))} -> {show_list(list(b))}." for a, b in self.shown]
-        return "\n".join([*lines, QUESTION])
+        return "\n".join([self.text, *lines, QUESTION])
 
     def fits(self, text: str) -> bool:
         """Whether a program does what the prompt shows."""
@@ -99,22 +117,25 @@ def _of(program: Program, values: Sequence[int]) -> tuple[int, ...]:
 
 @functools.cache
 def functions() -> dict[str, tuple[Program, ...]]:
-    """Programs of up to :data:`LONGEST` commands by what they do, the shortest first.
+    """Programs of up to :data:`LONGEST` different commands by what they do, the shortest first.
 
-    Two do the same when they agree on sixty lists. Left out is what empties half of them.
+    Two do the same when they agree on forty lists. Left out is what empties half of them.
     """
     rng = random.Random("micro-programs")
-    lists = [_list(rng) for _ in range(60)]
+    results: dict[Program, list[list[int]]] = {(): [list(_list(rng)) for _ in range(40)]}
     found: dict[str, list[Program]] = {}
     for length in range(1, LONGEST + 1):
         for program in itertools.permutations(COMMANDS, length):
-            results = [_of(program, values) for values in lists]
-            if sum(map(bool, results)) > len(lists) / 2:
-                found.setdefault(repr(results), []).append(program)
+            *before, last = program
+            values = [run_program([last], list(v)) for v in results[tuple(before)]]
+            results[program] = values
+            if sum(map(bool, values)) > len(values) / 2:
+                found.setdefault(repr(values), []).append(program)
     return {hashlib.sha256(k.encode()).hexdigest(): tuple(v) for k, v in found.items()}
 
 
-def programs(split: str) -> list[tuple[Program, ...]]:
+@functools.cache
+def programs(split: str) -> tuple[tuple[Program, ...], ...]:
     """The functions of a split, each as the programs that compute it.
 
     Raises:
@@ -126,34 +147,33 @@ def programs(split: str) -> list[tuple[Program, ...]]:
         place = int(name[:8], 16) % 20
         if split == next(part for part, last in _LAST.items() if place < last):
             own.append(same)
-    return own
+    return tuple(own)
 
 
 def tasks(split: str, count: int, seed: int = 0) -> list[Task]:
-    """Tasks with a function each, drawn with a length as :data:`LENGTHS` has it.
+    """Tasks whose programs have one to four commands, outside training two to four, as often each.
 
     Args:
-        split: "train", "valid" or "test"; outside training no function comes twice.
+        split: "train", "valid" or "test"; outside training no program comes twice.
         count: how many; seed: which.
 
     Raises:
-        InputError: for an unknown split, or more tasks than there are functions.
+        InputError: for an unknown split, or more tasks than there are programs.
     """
     rng = random.Random(f"micro-programs:{split}:{seed}")
-    pool: dict[int, list[tuple[Program, ...]]] = {length: [] for length in LENGTHS}
-    for same in programs(split):
-        pool[len(same[0])].append(same)
-    have = sum(map(len, pool.values()))
-    if count < 1 or (split != "train" and count > have):
-        raise InputError("count", count, f"1 to {have}", "ask for fewer tasks")
-    found: list[Task] = []
-    while len(found) < count:
-        some = pool[rng.choice(LENGTHS)]
-        if not some:
-            continue
+    pool: dict[int, list[Program]] = {n: [] for n in range(1 + (split != "train"), LONGEST + 1)}
+    for program in itertools.chain.from_iterable(programs(split)):
+        if len(program) in pool:
+            pool[len(program)].append(program)
+    most = len(pool) * min(map(len, pool.values()))
+    if count < 1 or (split != "train" and count > most):
+        raise InputError("count", count, f"1 to {most}", "ask for fewer tasks")
+    found = []
+    for number in range(count):
+        some = pool[min(pool) + number % len(pool)]
         place = rng.randrange(len(some))
-        same = some[place] if split == "train" else some.pop(place)
-        found.append(_task(same[0], rng))
+        program = some[place] if split == "train" else some.pop(place)
+        found.append(_task(program, rng))
     return found
 
 
@@ -161,20 +181,26 @@ def _task(program: Program, rng: random.Random) -> Task:
     lists: dict[tuple[int, ...], None] = {}
     while len(lists) < SHOWN + TESTS:
         values = _list(rng)
-        # One example in a prompt may come out empty; more would tell too little.
-        empty = sum(not _of(program, a) for a in lists)
-        if _of(program, values) or empty == 0:
+        # One example may come out empty; more would tell too little.
+        if _of(program, values) or all(_of(program, a) for a in lists):
             lists[values] = None
     examples = tuple((values, _of(program, values)) for values in lists)
-    return Task(program, examples[:SHOWN], examples[SHOWN:])
+    return Task(_describe(program, rng), program, examples[:SHOWN], examples[SHOWN:])
+
+
+def _describe(program: Program, rng: random.Random) -> str:
+    steps = [rng.choice(PHRASES[command]) for command in program]
+    if len(steps) > 1 and rng.random() < REVERSED:
+        return f"{steps[-1]}, but before that {', then '.join(steps[:-1])}."
+    return ", then ".join(steps) + "."
 
 
 def _list(rng: random.Random) -> tuple[int, ...]:
-    return tuple(rng.randint(0, 9) for _ in range(rng.randint(3, 5)))
+    return tuple(rng.randint(0, 9) for _ in range(rng.randint(4, 6)))
 
 
 def demonstrations(split: str, count: int, seed: int = 0) -> list[Demonstration]:
-    """Tasks with a program that does it: what a model is fine-tuned on."""
+    """Tasks with their programs: what a model is fine-tuned on."""
     return [
         Demonstration(task.prompt, show_program(task.program), "program")
         for task in tasks(split, count, seed)
@@ -190,7 +216,7 @@ def attempts(
     temperatures: Sequence[float],
     *,
     seed: int = 0,
-    max_new_tokens: int = 18,
+    max_new_tokens: int = 20,
 ) -> list[list[str]]:
     """``count`` programs for a prompt at each temperature; the prompt is read once for all.
 
@@ -237,7 +263,7 @@ def problem(task: Task, task_id: str) -> Problem:
     asked = "".join(f"    assert candidate({list(a)}) == {list(b)}\n" for a, b in task.tests)
     return Problem(
         task_id,
-        f'def program(values):\n    """\n{shown}    """\n',
+        f'def program(values):\n    """{task.text[0].upper()}{task.text[1:]}\n\n{shown}    """\n',
         "program",
         completion(task.program),
         f"def check(candidate):\n{asked}",

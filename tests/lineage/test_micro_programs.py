@@ -32,12 +32,25 @@ def test_programs_by_what_they_do():
 def test_splits_share_no_function():
     split = {s: {p for same in mp.programs(s) for p in same} for s in ("train", "valid", "test")}
     assert sum(map(len, split.values())) == len(set.union(*split.values()))
-    shortest = [mp.parse(d.completion) for d in mp.demonstrations("train", 200)]
-    assert set(shortest) <= split["train"]
-    tests = mp.tasks("test", 60)
+    written = [mp.parse(d.completion) for d in mp.demonstrations("train", 200)]
+    assert set(written) <= split["train"]
+    tests = mp.tasks("test", 30)
     assert {task.program for task in tests} <= split["test"]
-    assert len({task.program for task in tests}) == 60
+    assert len({task.program for task in tests}) == 30
+    assert sorted({len(task.program) for task in tests}) == [2, 3, 4]
     assert tests[:20] == mp.tasks("test", 20)
+
+
+def test_words_name_every_step():
+    every = {phrase: command for command, some in mp.PHRASES.items() for phrase in some}
+    assert len(every) == 3 * len(mp.COMMANDS) == sum(map(len, mp.PHRASES.values()))
+    turned = 0
+    for task in mp.tasks("train", 80):
+        last, _, first = task.text.rstrip(".").partition(", but before that ")
+        steps = [*first.split(", then "), last] if first else last.split(", then ")
+        assert tuple(every[step] for step in steps) == task.program
+        turned += bool(first)
+    assert 10 < turned < 30  # three in ten of those with more than one step
 
 
 def test_a_task_is_right_by_its_tests():
@@ -89,15 +102,15 @@ def test_attempts_are_draws_at_their_temperature():
     policy.eval()
     prompt = mp.tasks("test", 1)[0].prompt
     cold, warm = mp.attempts(policy, tokenizer, prompt, 6, [1e-4, 1.0], seed=3)
-    greedy = answers(policy, tokenizer, [prompt], greedy=True, max_new_tokens=18)
+    greedy = answers(policy, tokenizer, [prompt], greedy=True, max_new_tokens=20)
     assert set(cold) == set(greedy)
     assert len(set(warm)) > 1
-    uniform = torch.rand(12, 18, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    uniform = torch.rand(12, 20, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
     from rlhf_lab.generation import sample
 
     ids = torch.tensor([tokenizer(prompt)["input_ids"]] * 6)
     drawn, _, _ = sample(
-        policy, ids, torch.ones_like(ids), max_new_tokens=18, uniform=uniform[6:],
+        policy, ids, torch.ones_like(ids), max_new_tokens=20, uniform=uniform[6:],
         eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
     )  # fmt: skip
     assert warm == tokenizer.batch_decode(drawn, skip_special_tokens=True)
