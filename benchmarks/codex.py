@@ -68,7 +68,7 @@ class Measured:
     tasks: int = 45
     samples: int = 100
     temperatures: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8, 1.0, 1.2)
-    kept: int = 2
+    kept: int = 4
     pretraining: PretrainConfig = field(
         default_factory=lambda: PretrainConfig(
             preset="nano", steps=2000, batch_size=4, learning_rate=3e-3, warmup_steps=100

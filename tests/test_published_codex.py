@@ -16,6 +16,7 @@ from rlhf_lab.models import load_policy
 SMALL = published.Measured(
     demonstrations=32,
     tasks=3,
+    kept=2,
     samples=5,
     temperatures=(0.5, 1.5),
     pretraining=PretrainConfig(preset="nano", steps=2, batch_size=2, block_length=64),
