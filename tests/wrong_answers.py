@@ -1631,13 +1631,11 @@ def estimate(n, c, k):
             "two_of_ten_by_hand",
         ),
         Wrong(
-            "fewer wrong ones than draws",
+            "a guard that is off by one",
             """
 def estimate(n, c, k):
-    missed = 1.0
-    for taken in range(k):
-        missed *= abs(n - c - taken) / (n - taken)
-    return 1.0 - missed
+    import math
+    return 1 - math.comb(n - c, k) / math.comb(n, k) if n - c > k else 1.0
 """,
             "sure_things",
         ),
