@@ -59,10 +59,10 @@ class Measured:
         suites: of questions, ``questions`` of each; the last three are losses on documents.
     """
 
-    demonstrations: int = 3840
+    demonstrations: int = 2560
     sft: SFTConfig = field(
         default_factory=lambda: SFTConfig(
-            epochs=1, learning_rate=1e-3, batch_size=32, micro_batch_size=32, max_length=128
+            epochs=1, learning_rate=1e-3, batch_size=16, micro_batch_size=16, max_length=128
         )
     )
     tasks: int = 45
@@ -71,10 +71,10 @@ class Measured:
     kept: int = 4
     pretraining: PretrainConfig = field(
         default_factory=lambda: PretrainConfig(
-            preset="nano", steps=2000, batch_size=4, learning_rate=3e-3, warmup_steps=100
+            preset="nano", steps=1200, batch_size=4, learning_rate=3e-3, warmup_steps=100
         )
     )
-    documents: int = 56_000
+    documents: int = 34_000
     suites: tuple[str, ...] = (
         "sums/4", "sums with steps/3", "story ending/0", "counting/2",
         "web, sums/0", "web, stories/0", "web, programs/0",

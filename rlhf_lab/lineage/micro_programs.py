@@ -218,7 +218,7 @@ def attempts(
     seed: int = 0,
     max_new_tokens: int = 20,
 ) -> list[list[str]]:
-    """``count`` programs for a prompt at each temperature; the prompt is read once for all.
+    """``count`` programs for a prompt at each temperature; equal beginnings are computed once.
 
     Args:
         policy: a causal language model in evaluation mode.
@@ -230,23 +230,27 @@ def attempts(
     """
     model, device = cast(Any, unwrap(policy)), next(policy.parameters()).device
     tokens = torch.tensor([tokenizer(prompt, add_special_tokens=False)["input_ids"]], device=device)
-    rows = count * len(temperatures)
+    rows, eos = count * len(temperatures), tokenizer.eos_token_id
     heat = torch.tensor(temperatures, device=device).repeat_interleave(count)[:, None]
     generator = torch.Generator().manual_seed(seed)
     uniform = torch.rand(rows, max_new_tokens, generator=generator, dtype=torch.float64).to(device)
-    found = torch.full((rows, max_new_tokens), tokenizer.eos_token_id, device=device)
+    found = torch.full((rows, max_new_tokens), eos, device=device)
+    writing = torch.arange(rows, device=device)  # rows that have not ended
+    beginning = torch.zeros_like(writing)  # which of the different beginnings each has
     read = model(input_ids=tokens, use_cache=True)
-    cache, logits = read.past_key_values, read.logits[:, -1].repeat(rows, 1)
-    cache.batch_repeat_interleave(rows)
-    done = torch.zeros(rows, dtype=torch.bool, device=device)
     for place in range(max_new_tokens):
-        drawn = choose(logits / heat, uniform[:, place])
-        found[:, place] = torch.where(done, tokenizer.eos_token_id, drawn)
-        done |= drawn == tokenizer.eos_token_id
-        if done.all() or place + 1 == max_new_tokens:
+        logits = read.logits[beginning, -1] / heat[writing]
+        drawn = choose(logits, uniform[writing, place])
+        found[writing, place] = drawn
+        more = drawn != eos
+        writing, drawn, beginning = writing[more], drawn[more], beginning[more]
+        if len(writing) == 0 or place + 1 == max_new_tokens:
             break
-        step = model(input_ids=found[:, place, None], past_key_values=cache, use_cache=True)
-        logits = step.logits[:, -1]
+        pairs = torch.stack([beginning, drawn], 1)
+        different, beginning = pairs.unique(dim=0, return_inverse=True)
+        cache = read.past_key_values
+        cache.batch_select_indices(different[:, 0])
+        read = model(input_ids=different[:, 1:], past_key_values=cache, use_cache=True)
     texts = tokenizer.batch_decode(found, skip_special_tokens=True)
     return [texts[i : i + count] for i in range(0, rows, count)]
 
