@@ -59,16 +59,16 @@ class Measured:
         suites: of questions, ``questions`` of each; the last three are losses on documents.
     """
 
-    demonstrations: int = 2560
+    demonstrations: int = 3200
     sft: SFTConfig = field(
         default_factory=lambda: SFTConfig(
-            epochs=1, learning_rate=1e-3, batch_size=16, micro_batch_size=16, max_length=128
+            epochs=1, learning_rate=1e-3, batch_size=16, micro_batch_size=16, max_length=96
         )
     )
-    tasks: int = 45
+    tasks: int = 30
     samples: int = 100
     temperatures: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8, 1.0, 1.2)
-    kept: int = 4
+    kept: int = 1
     pretraining: PretrainConfig = field(
         default_factory=lambda: PretrainConfig(
             preset="nano", steps=1200, batch_size=4, learning_rate=3e-3, warmup_steps=100

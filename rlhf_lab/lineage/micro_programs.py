@@ -1,7 +1,7 @@
 """Fernwick's list programs the other way round: a description is given, a program to be written.
 
 The web shows programs with what they do (:func:`rlhf_lab.world.tasks.program`). A task here says in
-words what is to be done, as a docstring does, with two examples. Unit tests decide, on lists that
+words what is to be done, as a docstring does, with an example. Unit tests decide, on lists that
 the prompt does not show: any program that passes them all is right, however it is worded. The split
 is by *function*: no program that does the same as a test task's occurs in training.
 """
@@ -31,24 +31,20 @@ Program = tuple[str, ...]
 Example = tuple[tuple[int, ...], tuple[int, ...]]
 
 LONGEST = 4  # commands of a program
-SHOWN, TESTS = 2, 8  # examples in a prompt, and unit tests
-REVERSED = 0.3  # share of descriptions that name the last step first
+SHOWN, TESTS = 1, 8  # examples in a prompt, and unit tests
+REVERSED, DISTRACTED = 0.3, 0.2  # share of texts with the last step first; that say what not to do
 QUESTION = "which program?\n"
 PHRASES = {
-    "reverse": ("turn it round", "read it backwards", "begin at the end"),
-    "double": (
-        "double each number",
-        "make each twice as large",
-        "each number comes twice as large",
-    ),
-    "keep even": ("keep the even ones", "throw the odd ones away", "only even numbers stay"),
-    "keep odd": ("keep the odd ones", "throw the even ones away", "only odd numbers stay"),
-    "take 2": ("keep the first two", "only the first two stay", "cut it after two"),
-    "take 3": ("keep the first three", "only the first three stay", "cut it after three"),
-    "drop 1": ("leave the first out", "take all but the first", "begin at the second"),
-    "drop 2": ("leave the first two out", "take all but the first two", "begin at the third"),
-    "sort": ("put them in order", "the smallest comes first", "go from small to large"),
-    "add 1": ("add one to each", "each number grows by one", "make each larger by one"),
+    "reverse": ("reverse it", "reverse the list", "turn it in reverse"),
+    "double": ("double each number", "double them all", "make each one double"),
+    "keep even": ("keep the even ones", "keep even numbers only", "of these keep the even"),
+    "keep odd": ("keep the odd ones", "keep odd numbers only", "of these keep the odd"),
+    "take 2": ("take the first 2", "take 2 from the front", "of these take only 2"),
+    "take 3": ("take the first 3", "take 3 from the front", "of these take only 3"),
+    "drop 1": ("drop the first 1", "drop 1 at the front", "of these drop 1"),
+    "drop 2": ("drop the first 2", "drop 2 at the front", "of these drop 2"),
+    "sort": ("sort it", "sort the list", "put it in order by sort"),
+    "add 1": ("add 1 to each", "add 1 to them all", "to each number add 1"),
 }
 _LAST = {"train": 14, "valid": 16, "test": 20}  # of 20 places
 _PYTHON = {
@@ -72,7 +68,7 @@ class Task:
     Attributes:
         text: what it has to do, in words.
         program: one that does it, step by step as the words say.
-        shown: examples in the prompt, (list, what becomes of it); tests: those that decide.
+        shown: the example in the prompt, (list, what becomes of it); tests: those that decide.
     """
 
     text: str
@@ -82,7 +78,7 @@ class Task:
 
     @property
     def prompt(self) -> str:
-        """The description, the examples, one a line, and the question."""
+        """The description, the example and the question."""
         lines = [f"{show_list(list(a))} -> {show_list(list(b))}." for a, b in self.shown]
         return "\n".join([self.text, *lines, QUESTION])
 
@@ -181,22 +177,26 @@ def _task(program: Program, rng: random.Random) -> Task:
     lists: dict[tuple[int, ...], None] = {}
     while len(lists) < SHOWN + TESTS:
         values = _list(rng)
-        # One example may come out empty; more would tell too little.
-        if _of(program, values) or all(_of(program, a) for a in lists):
+        if _of(program, values):  # what comes out empty tells too little
             lists[values] = None
     examples = tuple((values, _of(program, values)) for values in lists)
     return Task(_describe(program, rng), program, examples[:SHOWN], examples[SHOWN:])
 
 
 def _describe(program: Program, rng: random.Random) -> str:
-    steps = [rng.choice(PHRASES[command]) for command in program]
-    if len(steps) > 1 and rng.random() < REVERSED:
-        return f"{steps[-1]}, but before that {', then '.join(steps[:-1])}."
-    return ", then ".join(steps) + "."
+    *steps, last = (rng.choice(PHRASES[command]) for command in program)
+    if steps and rng.random() < REVERSED:
+        text = f"{last}, but before that {', then '.join(steps)}"
+    else:
+        text = ", then ".join([*steps, last])
+    if rng.random() < DISTRACTED:
+        other = rng.choice([command for command in COMMANDS if command not in program])
+        text += f", and do not {PHRASES[other][0]}"
+    return text + "."
 
 
 def _list(rng: random.Random) -> tuple[int, ...]:
-    return tuple(rng.randint(0, 9) for _ in range(rng.randint(4, 6)))
+    return tuple(rng.randint(0, 9) for _ in range(rng.randint(3, 5)))
 
 
 def demonstrations(split: str, count: int, seed: int = 0) -> list[Demonstration]:

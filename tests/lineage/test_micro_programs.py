@@ -46,7 +46,9 @@ def test_words_name_every_step():
     assert len(every) == 3 * len(mp.COMMANDS) == sum(map(len, mp.PHRASES.values()))
     turned = 0
     for task in mp.tasks("train", 80):
-        last, _, first = task.text.rstrip(".").partition(", but before that ")
+        text, _, other = task.text.rstrip(".").partition(", and do not ")
+        assert not other or every[other] not in task.program
+        last, _, first = text.partition(", but before that ")
         steps = [*first.split(", then "), last] if first else last.split(", then ")
         assert tuple(every[step] for step in steps) == task.program
         turned += bool(first)
@@ -61,7 +63,7 @@ def test_a_task_is_right_by_its_tests():
         assert not task.passes("")
         lists = [a for a, _ in (*task.shown, *task.tests)]
         assert len(set(lists)) == mp.SHOWN + mp.TESTS
-        assert sum(not b for _, b in task.shown) <= 1
+        assert all(b for _, b in (*task.shown, *task.tests))
 
 
 @pytest.mark.parametrize(
