@@ -9,6 +9,7 @@ from benchmarks import (
     behaviour,
     bug_clinic,
     claims,
+    code_in_web,
     codex,
     embeddings,
     failures,
@@ -57,6 +58,7 @@ BENCHMARKS = {
     "lighthouse": lighthouse,
     "architectures": architectures,
     "codex": codex,
+    "code_in_web": code_in_web,
     "claims": claims,
 }
 

@@ -81,7 +81,7 @@ class Results:
 
     def mixtures(self, suite: str) -> pd.DataFrame:
         """The main measure of a suite in percent: rows are seeds, columns what was read."""
-        found = self.table("codex/reasoning")
+        found = self.table("code-in-web/answers")
         own = found[(found.suite == suite) & found.main]
         return 100 * own.pivot(index="seed", columns="arm", values="value")
 
@@ -159,7 +159,7 @@ def _table(path: Path) -> pd.DataFrame:
 
 
 LIKE, DISLIKE = (f"best of it, labelers {taste} hedging" for taste in ("like", "dislike"))
-ALL_WEB, NO_PROGRAMS = "all documents", "without programs"
+PROGRAMS, NO_PROGRAMS = "with programs", "without programs"
 MORE, MORE_FALSE = "SFT, more of the usual", "SFT, more false premises"
 BASE, PROMPTED, SFT, PPO, PTX = "base", "prompted base", "SFT", "PPO, γ = 0", "PPO-ptx"
 BETA, GAMMA = 0.02, 1.0  # the defaults
@@ -213,8 +213,8 @@ VALUES: Mapping[str, Values] = {
     "over-hedging": lambda r: r.hedged(LIKE) - r.hedged(DISLIKE),
     "several-constraints": lambda r: _gain(r.met(PTX)["all"], 1, 4),
     "constraints-interfere": lambda r: _apart(r.met(PTX)),
-    "code-helps-sums": lambda r: _gain(r.mixtures("sums/4"), ALL_WEB, NO_PROGRAMS),
-    "code-helps-stories": lambda r: _gain(r.mixtures("story ending/0"), ALL_WEB, NO_PROGRAMS),
+    "code-helps-sums": lambda r: _gain(r.mixtures("sums/4"), PROGRAMS, NO_PROGRAMS),
+    "code-helps-stories": lambda r: _gain(r.mixtures("story ending/0"), PROGRAMS, NO_PROGRAMS),
 }
 
 
