@@ -74,3 +74,12 @@ def test_every_run_of_the_plan_is_published_once():
     assert (counts.samples == settings.samples).all()
     assert (counts.both <= counts[["right", "fit"]].min(axis=1)).all()
     assert (counts[["right", "fit"]].max(axis=1) <= counts.samples - counts.broken).all()
+
+
+def test_every_model_of_the_plan_is_published_once():
+    table = pd.read_csv(code_in_web.FOLDER / "answers.csv")
+    main = table[table.main]
+    suites = code_in_web.Measured().suites
+    planned = itertools.product(code_in_web.SEEDS, code_in_web.ARMS, suites)
+    rows = main[["seed", "arm", "suite"]].itertuples(index=False, name=None)
+    assert sorted(rows) == sorted(planned)
