@@ -9,6 +9,8 @@ from benchmarks import (
     behaviour,
     bug_clinic,
     claims,
+    code_in_web,
+    codex,
     embeddings,
     failures,
     feature_templates,
@@ -59,6 +61,8 @@ BENCHMARKS = {
     "reactions": reactions,
     "lighthouse": lighthouse,
     "architectures": architectures,
+    "codex": codex,
+    "code_in_web": code_in_web,
     "claims": claims,
 }
 

@@ -79,6 +79,12 @@ class Results:
         own = found[(found.suite == suite) & (found.measure == measure)]
         return 100 * own.pivot(index="seed", columns="system", values="value")
 
+    def mixtures(self, suite: str) -> pd.DataFrame:
+        """The main measure of a suite in percent: rows are seeds, columns what was read."""
+        found = self.table("code-in-web/answers")
+        own = found[(found.suite == suite) & found.main]
+        return 100 * own.pivot(index="seed", columns="arm", values="value")
+
     def made_up(self) -> pd.DataFrame:
         """Percent of answers about a text that make something up, all kinds of prompts alike."""
         found = self.table("behaviour/closed")
@@ -153,6 +159,7 @@ def _table(path: Path) -> pd.DataFrame:
 
 
 LIKE, DISLIKE = (f"best of it, labelers {taste} hedging" for taste in ("like", "dislike"))
+PROGRAMS, NO_PROGRAMS = "with programs", "without programs"
 MORE, MORE_FALSE = "SFT, more of the usual", "SFT, more false premises"
 BASE, PROMPTED, SFT, PPO, PTX = "base", "prompted base", "SFT", "PPO, γ = 0", "PPO-ptx"
 BETA, GAMMA = 0.02, 1.0  # the defaults
@@ -206,6 +213,8 @@ VALUES: Mapping[str, Values] = {
     "over-hedging": lambda r: r.hedged(LIKE) - r.hedged(DISLIKE),
     "several-constraints": lambda r: _gain(r.met(PTX)["all"], 1, 4),
     "constraints-interfere": lambda r: _apart(r.met(PTX)),
+    "code-helps-sums": lambda r: _gain(r.mixtures("sums/4"), PROGRAMS, NO_PROGRAMS),
+    "code-helps-stories": lambda r: _gain(r.mixtures("story ending/0"), PROGRAMS, NO_PROGRAMS),
 }
 
 

@@ -661,4 +661,39 @@ def worth(runs, prompted):
     return np.exp(np.interp(prompted, heights[i - 1 : i + 1], np.log(sizes[i - 1 : i + 1])))
 """,
     },
+    "passes": {
+        "the problem's own way": """
+def passes(problem, completion):
+    return run(problem.program(completion)).passed
+""",
+    },
+    "estimate": {
+        "whole numbers": """
+def estimate(n, c, k):
+    from fractions import Fraction
+    from math import comb
+    return float(1 - Fraction(comb(n - c, k), comb(n, k)))
+""",
+        "the original's product": """
+def estimate(n, c, k):
+    import numpy as np
+    if n - c < k:
+        return 1.0
+    return 1.0 - np.prod(1.0 - k / np.arange(n - c + 1, n + 1))
+""",
+    },
+    "benchmark": {
+        "numpy's mean": """
+def benchmark(counts, k):
+    import numpy as np
+    return np.mean([pass_at_k(*one, k) for one in counts])
+""",
+    },
+    "choose": {
+        "by hand": """
+def choose(samples, fits):
+    fitting = list(filter(fits, samples)) or samples
+    return max(fitting, key=fitting.count)
+""",
+    },
 }

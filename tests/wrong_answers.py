@@ -3601,4 +3601,149 @@ def worth(runs, prompted):
             "the_first_crossing_counts",
         ),
     ],
+    # --- pass_at_k --------------------------------------------------------------------------------
+    "passes": [
+        Wrong(
+            "check is never called",
+            """
+def passes(problem, completion):
+    return run(problem.prompt + completion + "\\n" + problem.test).passed
+""",
+            "a_wrong_body_does_not",
+        ),
+        Wrong(
+            "pieces without line breaks",
+            """
+def passes(problem, completion):
+    program = problem.prompt + completion + problem.test + f"\\ncheck({problem.entry_point})"
+    return run(program).passed
+""",
+            "a_right_body_passes",
+        ),
+        Wrong(
+            "the absence of an error for a pass",
+            """
+def passes(problem, completion):
+    program = f"{problem.prompt}{completion}\\n{problem.test}\\ncheck({problem.entry_point})"
+    return run(program).verdict not in ("wrong", "error")
+""",
+            "whoever_leaves_early_has_not_passed",
+        ),
+        Wrong(
+            "the outcome in place of a verdict",
+            """
+def passes(problem, completion):
+    return run(f"{problem.prompt}{completion}\\n{problem.test}\\ncheck({problem.entry_point})")
+""",
+            "a_right_body_passes",
+        ),
+    ],
+    "estimate": [
+        Wrong(
+            "the naive estimate",
+            """
+def estimate(n, c, k):
+    return 1 - (1 - c / n) ** k
+""",
+            "two_of_ten_by_hand",
+        ),
+        Wrong(
+            "a guard that is off by one",
+            """
+def estimate(n, c, k):
+    import math
+    return 1 - math.comb(n - c, k) / math.comb(n, k) if n - c > k else 1.0
+""",
+            "sure_things",
+        ),
+        Wrong(
+            "quotients of floats",
+            """
+def estimate(n, c, k):
+    import math
+    return 1 - float(math.comb(n - c, k)) / float(math.comb(n, k))
+""",
+            "many_samples",
+        ),
+        Wrong(
+            "at most one right sample counts",
+            """
+def estimate(n, c, k):
+    return min(1.0, c * k / n) if k < 5 else 1 - (n - c) * (n - c - 1) / n / (n - 1) * 1.0
+""",
+            "two_of_ten_by_hand",
+        ),
+    ],
+    "benchmark": [
+        Wrong(
+            "counts added up first",
+            """
+def benchmark(counts, k):
+    return pass_at_k(sum(n for n, _ in counts), sum(c for _, c in counts), k)
+""",
+            "half_solved_always",
+        ),
+        Wrong(
+            "tasks weighted by their samples",
+            """
+def benchmark(counts, k):
+    total = sum(n for n, _ in counts)
+    return sum(n * pass_at_k(n, c, k) for n, c in counts) / total
+""",
+            "every_task_counts_once",
+        ),
+        Wrong(
+            "the share of tasks with a right sample",
+            """
+def benchmark(counts, k):
+    return sum(c > 0 for _, c in counts) / len(counts)
+""",
+            "every_task_counts_once",
+        ),
+        Wrong(
+            "pass@1, whatever k",
+            """
+def benchmark(counts, k):
+    return sum(c / n for n, c in counts) / len(counts)
+""",
+            "it_grows_with_k",
+        ),
+    ],
+    "choose": [
+        Wrong(
+            "the most frequent of all",
+            """
+def choose(samples, fits):
+    return max(samples, key=samples.count)
+""",
+            "what_does_not_fit_is_not_chosen",
+        ),
+        Wrong(
+            "the first that fits",
+            """
+def choose(samples, fits):
+    return next((text for text in samples if fits(text)), samples[0])
+""",
+            "the_most_frequent_that_fits",
+        ),
+        Wrong(
+            "nothing where none fits",
+            """
+def choose(samples, fits):
+    from collections import Counter
+    found = Counter(text for text in samples if fits(text)).most_common(1)
+    return found[0][0] if found else ""
+""",
+            "nothing_fits",
+        ),
+        Wrong(
+            "equals in the order of the alphabet",
+            """
+def choose(samples, fits):
+    fitting = [text for text in samples if fits(text)] or samples
+    return max(sorted(set(fitting)), key=fitting.count)
+""",
+            "the_first_of_equals",
+        ),
+    ],
 }

@@ -25,7 +25,8 @@ from unusual_answers import UNUSUAL
 from rlhf_lab import checks
 from rlhf_lab.labs import editions
 from rlhf_lab.labs.masters import Exercise, Master, nbgrader, read_master
-from rlhf_lab.objectives import gae
+from rlhf_lab.lineage.sandbox import run
+from rlhf_lab.objectives import gae, pass_at_k
 from rlhf_lab.paradigms.crf import DEFAULT_TEMPLATES
 from wrong_answers import WRONG, Wrong
 
@@ -61,6 +62,8 @@ def names(master: Master) -> dict[str, Any]:
         "usual": USUAL,
         **tables,
         "DEFAULT_TEMPLATES": DEFAULT_TEMPLATES,
+        "pass_at_k": pass_at_k,
+        "run": run,
     }
 
 
