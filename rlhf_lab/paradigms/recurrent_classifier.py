@@ -43,9 +43,9 @@ class BiLSTMClassifier(nn.Module):
         *,
         size: int = 32,
         hidden: int = 48,
-        steps: int = 200,
+        steps: int = 300,
         batch_size: int = 16,
-        learning_rate: float = 5e-3,
+        learning_rate: float = 1e-2,
         unknown: float = 0.3,
         seed: int = 0,
     ) -> None:

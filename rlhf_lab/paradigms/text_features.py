@@ -1,9 +1,9 @@
 """Features of a text in the manner of the first paradigm: words, pairs, and what an expert marks.
 
 A count of words cannot tell "not bad" from "bad". The expert's answer is to write down what turns a
-word round, and to mark the words that it turns: "not bad" becomes "not bad_not", and "although the
-soup was bad, ..." becomes "although the_off soup_off was_off bad_off , ...". A marked word is another
-word, with a weight of its own. What is written down is all here, so that it can be counted.
+word round, and to mark the words that it turns: "not bad" becomes "not bad_not", and "although it
+was bad, ..." becomes "although it_off was_off bad_off , ...". A marked word is another word, with a
+weight of its own. What is written down is all here, so that it can be counted.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def marked(text: str) -> list[str]:
 _CONCESSIONS = [phrase.split() for phrase in CONCESSIONS]
 
 
-def feature_classifier(expert: bool = True, strength: float = 1.0) -> Pipeline:
+def feature_classifier(expert: bool = True, strength: float = 0.3) -> Pipeline:
     """Logistic regression on counts of words and of pairs.
 
     Args:
