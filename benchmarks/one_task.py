@@ -8,7 +8,7 @@ draws, and a smaller training set is part of a larger one. What the same code ha
 read from ``runs/``.
 
 Settings: the penalty of the text features and the step size of the classifier's BiLSTM were chosen
-by a few trials on validation texts; all others are those of the earlier chapters, or were not tuned.
+by a few trials on validation texts; all others are those of earlier chapters, or were not tuned.
 """
 
 from __future__ import annotations

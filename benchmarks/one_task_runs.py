@@ -83,7 +83,7 @@ class Config:
     of_random: int = 1024
     pool: int = 1500
     reserve: int = 800
-    texts: int = 120
+    texts: int = 200
     sentences: int = 80
     fits: int = 100
     short: int = 30

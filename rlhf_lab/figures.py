@@ -176,17 +176,17 @@ def small_multiples(
         alt: what a reader who cannot see the figure should know.
         x_label, y_label: what the axes show, with their units.
         columns: of panels; with two, panels are higher.
-        marks: all values of ``x``, which the axis marks, and where on a log scale each of them
-            stands, as 0 cannot stand at itself; None for an even scale.
+        marks: values of ``x`` that the axis marks, and where on a log scale each of them stands,
+            as 0 cannot stand at itself; other values do. None for an even scale.
         own_rows: each row of panels has its own vertical scale.
 
     Raises:
-        InputError: as :func:`learning_curves`; or a value of ``x`` that is not in ``marks``.
+        InputError: as :func:`learning_curves`; or a value of ``x`` that has no place above 0.
     """
     _require_texts(title=title, alt=alt, x_label=x_label, y_label=y_label)
     _require_columns(data, numbers=(x, y), others=(color, panel))
-    if marks is not None and not set(data[x]) <= set(marks):
-        raise InputError("marks", sorted(marks), f"all of {sorted(set(data[x]))}", "add the rest")
+    if marks is not None:
+        _require_above_zero(_placed(data, x, marks), x)
     figure, records = go.Figure(), []
     names = [str(name) for name in data[color].unique()]
     titles, drawn = list(data[panel].unique()), set()
@@ -209,6 +209,11 @@ def small_multiples(
         places, texts = list(marks.values()), [f"{value:g}" for value in marks]
         figure.update_xaxes(type="log", tickvals=places, ticktext=texts, tickangle=0)
     return figure
+
+
+def _placed(table: pd.DataFrame, x: str, marks: Mapping[float, float]) -> pd.DataFrame:
+    """The table with the values of ``x`` where they stand on the axis."""
+    return table.assign(**{x: table[x].replace(dict(marks))})
 
 
 def _panels(
@@ -620,7 +625,7 @@ def _add_curve(
     shown = "%{x:.4g}"
     if marks is not None:
         more, shown = more | {"customdata": table[x].tolist()}, "%{customdata}"
-        table = table.assign(**{x: table[x].map(marks)})
+        table = _placed(table, x, marks)
     _add_band(figure, table, x, index, name, **more)
     figure.add_scatter(
         x=table[x].tolist(),

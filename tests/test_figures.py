@@ -137,8 +137,9 @@ def test_panels_share_axes_and_colours(runs: pd.DataFrame) -> None:
 
 def test_panels_with_marks_and_scales_of_their_own(runs: pd.DataFrame) -> None:
     wanted = {"panel": "beta", "color": "gamma", "x": "step", "y": "reward"}
-    with pytest.raises(InputError, match="marks"):
-        small_multiples(runs, marks={1: 1.0}, **wanted, **TEXTS)
+    zero = runs.assign(step=runs["step"] - 1)
+    with pytest.raises(InputError, match="above 0"):
+        small_multiples(zero, marks={1: 1.0}, **wanted, **TEXTS)
     marks = {1: 1.0, 2: 4.0, 3: 16.0}
     figure = small_multiples(runs, columns=1, marks=marks, own_rows=True, **wanted, **TEXTS)
     lines = [trace for trace in figure.data if trace.fill is None]
