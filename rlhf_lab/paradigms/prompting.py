@@ -8,6 +8,8 @@ question. Sources: Brown et al. 2020, §2 (examples in the prompt); Liu et al. 2
 
 from __future__ import annotations
 
+import copy
+import itertools
 import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,7 +20,7 @@ from torch import Tensor, nn
 
 from rlhf_lab.encoding import encode_prompts, pad_right
 from rlhf_lab.errors import InputError
-from rlhf_lab.models import PolicyLogits, load_policy, unwrap
+from rlhf_lab.models import accepted, load_policy, unwrap
 
 SCORINGS = ("sum", "mean", "first")
 CHOICES = ("random", "balanced", "first")
@@ -40,8 +42,9 @@ def word_logprobs(
 ) -> list[Tensor]:
     """log p(token | prompt, the word's earlier tokens) in nats, after every prompt, of every word.
 
-    Words of one token cost one pass over the prompt together, since all of them are read off the
-    same distribution; so do words that differ in their last token only.
+    What all prompts begin with is read once. Words of one token cost one pass over the rest of a
+    prompt together, since all of them are read off the same distribution; so do words that differ
+    in their last token only.
 
     Args:
         prompts: N lists of token ids, none of them empty; words: K lists, none empty.
@@ -52,22 +55,50 @@ def word_logprobs(
     """
     heads = {tuple(word[:-1]) for word in words}
     needed = [h for h in heads if not any(h == other[: len(h)] and h != other for other in heads)]
-    rows = [(i, head) for i in range(len(prompts)) for head in sorted(needed)]
-    rows.sort(key=lambda row: len(prompts[row[0]]) + len(row[1]))
+    shared = _shared_beginning(prompts)
+    rows = [(i, [*prompts[i][shared:], *head]) for i in range(len(prompts)) for head in needed]
+    rows.sort(key=lambda row: len(row[1]))
     found = [torch.zeros(len(prompts), len(word), dtype=torch.float64) for word in words]
-    logits, device = PolicyLogits(model), next(model.parameters()).device
+    read = _read(model, prompts[0][:shared]) if shared else None
     for first in range(0, len(rows), ROWS_PER_PASS):
         some = rows[first : first + ROWS_PER_PASS]
-        ids, _ = pad_right([[*prompts[i], *head] for i, head in some], pad)
-        starts = [r * ids.shape[1] + len(prompts[i]) - 1 for r, (i, _) in enumerate(some)]
-        spans = [range(s, s + len(h) + 1) for s, (_, h) in zip(starts, some, strict=True)]
-        places = torch.tensor([place for span in spans for place in span], device=device)
-        logp = logits(ids.to(device), places).double().log_softmax(-1).cpu()
-        for (i, head), own in zip(some, logp.split([len(span) for span in spans]), strict=True):
+        logits = _logits_after(model, read, shared, [ids for _, ids in some], pad)
+        for (i, ids), own in zip(some, logits, strict=True):
+            at = len(prompts[i]) - shared
+            logp = own[at - 1 : len(ids)].double().log_softmax(-1).cpu()
             for word, values in zip(words, found, strict=True):
-                if tuple(word[:-1]) == head[: len(word) - 1]:
-                    values[i] = own[range(len(word)), list(word)]
+                if list(word[:-1]) == ids[at : at + len(word) - 1]:
+                    values[i] = logp[range(len(word)), list(word)]
     return found
+
+
+def _shared_beginning(prompts: Sequence[Ids]) -> int:
+    """How many tokens all prompts begin with; each keeps one or more of its own."""
+    alike = itertools.takewhile(lambda column: len({*column}) == 1, zip(*prompts, strict=False))
+    return min(sum(1 for _ in alike), min(map(len, prompts)) - 1)
+
+
+def _read(model: nn.Module, ids: Ids) -> Any:
+    """The keys and values of a text: solved examples are read once, not before every question."""
+    device = next(model.parameters()).device
+    return model(input_ids=torch.tensor([list(ids)], device=device), use_cache=True).past_key_values
+
+
+def _logits_after(
+    model: nn.Module, read: Any, shared: int, rows: Sequence[Ids], pad: int
+) -> Tensor:
+    """(rows, T, V): what is expected at each place of the rows, ``shared`` tokens before them."""
+    ids, mask = pad_right(rows, pad)
+    cache = copy.deepcopy(read)
+    if cache is not None:
+        cache.batch_repeat_interleave(len(rows))
+    # Filling stands behind everything, so the causal mask alone keeps it from being seen.
+    whole = torch.ones(len(rows), shared + ids.shape[1], dtype=mask.dtype)
+    positions = torch.arange(shared, shared + ids.shape[1]).expand(len(rows), -1)
+    given = {"input_ids": ids, "attention_mask": whole, "position_ids": positions}
+    device = next(model.parameters()).device
+    inputs = accepted(unwrap(model), **{name: value.to(device) for name, value in given.items()})
+    return cast(Tensor, model(**inputs, past_key_values=cache, use_cache=cache is not None).logits)
 
 
 def word_score(logprobs: Tensor, scoring: str = "sum") -> Tensor:

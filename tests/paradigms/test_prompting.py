@@ -12,6 +12,7 @@ from rlhf_lab.errors import InputError
 from rlhf_lab.models import load_policy
 from rlhf_lab.paradigms import prompting as pr
 from rlhf_lab.paradigms.prompting import PromptClassifier
+from tiny_models import FAMILIES, PAD, causal_lm
 
 TEXTS = ["at the inn the bed was warm.", "the soup was cold and the owl was rude.", "it was late."]
 LABELS = ["good", "bad", "bad"]
@@ -49,6 +50,24 @@ def test_every_word_token_by_token(tiny):
     for word, values in zip(words, found, strict=True):
         for prompt, row in zip(prompts, values.tolist(), strict=True):
             assert row == pytest.approx(slowly(tiny, prompt, word), abs=1e-4)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_shared_beginning_is_read_once_and_changes_nothing(family):
+    """Random ids in three architectures against whole passes, one token at a time; to 1e-5."""
+    model = causal_lm(family, vocab_size=50).eval()
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    prompts = [[7, 8, 9, 10, 11], [7, 8, 9, 12], [7, 8, 9, 10, 11, 13, 14]]
+    words = [[20], [21, 22, 23], [21, 22, 24], [25, 26]]
+    found = pr.word_logprobs(model, prompts, words, PAD)
+    for word, values in zip(words, found, strict=True):
+        for prompt, row in zip(prompts, values.tolist(), strict=True):
+            for t, token in enumerate(word):
+                with torch.no_grad():
+                    logits = model(input_ids=torch.tensor([[*prompt, *word[:t]]])).logits[0, -1]
+                assert row[t] == pytest.approx(logits.log_softmax(0)[token].item(), abs=1e-5)
 
 
 def test_more_rows_than_a_pass_holds(tiny, monkeypatch):
