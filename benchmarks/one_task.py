@@ -26,6 +26,7 @@ import torch
 from benchmarks.one_task_effort import decisions
 from benchmarks.one_task_runs import (
     DATA,
+    ENGLISH,
     METHODS,
     MODULES,
     PROMPTED,
@@ -58,7 +59,7 @@ def run() -> None:
         sum(row["fit_seconds"] + row["predict_seconds"] for row in rows), 1
     )
     about["pretraining"] = pretraining()
-    about["too_long"] = {task: round(splits(task, DATA[1], config)[2], 5) for task in TASKS}
+    about["too_long"] = {task: round(splits(task, ENGLISH, config)[2], 5) for task in TASKS}
     atomic_write(FOLDER / "manifest.json", json.dumps(about, indent=2) + "\n")
 
 
@@ -68,24 +69,34 @@ def plan(config: Config) -> Iterator[tuple[str, str, str, int, int]]:
         for task in TASKS:
             for data in DATA:
                 for name in METHODS:
-                    own = {PROMPTED: config.examples, RANDOM: (config.of_random,)}
-                    for labels in own.get(name, config.sizes):
-                        yield task, data, name, labels, seed
+                    if name == PROMPTED:
+                        sizes = config.examples
+                    elif name == RANDOM:
+                        sizes = (config.of_random,) if data == ENGLISH else ()
+                    else:
+                        sizes = config.sizes
+                    yield from ((task, data, name, labels, seed) for labels in sizes)
 
 
 def measured(
     task: str, data: str, name: str, labels: int, seed: int, config: Config
 ) -> dict[str, Any]:
     """The row of one run, from ``runs/`` where the same code has done it before."""
+    settings = dataclasses.asdict(config)
+    by_size = [dict(zip(config.sizes, settings[s], strict=True)) for s in ("steps", "updates")]
+    for left_out in ("sizes", "steps", "updates", "examples", "of_random"):
+        del settings[left_out]
+    modules = ["benchmarks/one_task_runs.py"]
+    modules += ["benchmarks/one_task_prompts.py"] if name == PROMPTED else []
     key = fingerprint([
-        code_fingerprint("benchmarks.one_task_runs"),
+        [file_hash(ROOT / module) for module in modules],
         code_fingerprint("rlhf_lab.paradigms.data", "rlhf_lab.paradigms.scoring"),
         code_fingerprint(*(f"rlhf_lab.paradigms.{module}" for module in MODULES[name])),
         file_hash(ASSETS / "tiny" / "model.safetensors"),
-        dataclasses.asdict(config),
+        [settings, *(own.get(labels) for own in by_size)],
     ])  # fmt: skip
-    folder = ROOT / "runs" / f"published-one-task-{key}"
-    path = folder / name.replace(" ", "-") / f"{task}-{data}-{labels}-{seed}.json"
+    folder = ROOT / "runs" / f"published-one-task-{name.replace(' ', '-')}-{key}"
+    path = folder / f"{task}-{data}-{labels}-{seed}.json"
     if not path.is_file():
         atomic_write(path, json.dumps(measure(task, data, name, labels, seed, config)))
         print(path.read_text(encoding="utf-8"), flush=True)

@@ -8,11 +8,10 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from benchmarks.one_task_prompts import NAMED, NAMES, VERDICT, VERDICTS
 from benchmarks.one_task_runs import (
     BASELINE,
     FEATURES,
-    NAMED,
-    NAMES,
     NETWORK,
     PLAIN,
     PROMPTED,
@@ -22,8 +21,6 @@ from benchmarks.one_task_runs import (
     TASKS,
     THE_WORD,
     TUNED,
-    VERDICT,
-    VERDICTS,
 )
 from rlhf_lab.paradigms import text_features
 from rlhf_lab.paradigms.crf import DEFAULT_TEMPLATES, CRFTagger

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from sklearn.dummy import DummyClassifier
 
+from benchmarks.one_task_prompts import VERDICT, VERDICTS, PromptTagger
 from rlhf_lab.models import ASSETS, load_policy
 from rlhf_lab.paradigms import text_features
 from rlhf_lab.paradigms.crf import DEFAULT_TEMPLATES, CRFTagger
@@ -46,15 +47,6 @@ MODULES = {
 }
 
 THE_WORD = "U02:%x[0,0]\n"  # the plain template
-VERDICTS = {"bad": " bad", "good": " good"}
-VERDICT = "{text}\nverdict:"
-# A word of the kind stands for it: names such as "adjective" never occur in Fernwick's web.
-NAMES = {
-    "ADJ": " good", "ADP": " in", "ADV": " very", "AUX": " will", "CCONJ": " and", "DET": " the",
-    "INTJ": " no", "NOUN": " thing", "NUM": " one", "PART": " not", "PRON": " it",
-    "PROPN": " name", "PUNCT": ".", "SCONJ": " that", "SYM": " +", "VERB": " give", "X": " x",
-}  # fmt: skip
-NAMED = "{text}:"
 
 
 @dataclass(frozen=True)
@@ -77,8 +69,8 @@ class Config:
     """
 
     sizes: tuple[int, ...] = (16, 64, 256, 1024)
-    steps: tuple[int, ...] = (16, 32, 64, 128)
-    updates: tuple[int, ...] = (60, 100, 150, 250)
+    steps: tuple[int, ...] = (16, 32, 64, 96)
+    updates: tuple[int, ...] = (40, 80, 120, 160)
     examples: tuple[int, ...] = (0, 4)
     of_random: int = 1024
     pool: int = 1500
@@ -100,35 +92,6 @@ class Method(Protocol):
 
     def predict(self, given: Any) -> Any:
         """Answer."""
-
-
-class PromptTagger:
-    """A :class:`PromptClassifier` that is asked for the name of every word's tag.
-
-    The examples are words of the labelled sentences, as many of each tag as of any other.
-    """
-
-    def __init__(self, words: int, model: tuple[Any, Any], seed: int) -> None:
-        self.words, self.model, self.seed = words, model, seed
-
-    def fit(
-        self, sentences: Sequence[Sequence[str]], tags: Sequence[Sequence[str]]
-    ) -> PromptTagger:
-        """Choose the examples; no sentences, no examples, and all tags there are."""
-        words = [word.lower() for sentence in sentences for word in sentence]
-        flat = [tag for own in tags for tag in own]
-        self.classifier = PromptClassifier(
-            NAMES, NAMED, model=self.model, shots=min(self.words, len(words)), choose="balanced",
-            seed=self.seed,
-        )  # fmt: skip
-        self.classifier.fit(words, flat)
-        return self
-
-    def predict(self, sentences: Sequence[Sequence[str]]) -> list[list[str]]:
-        """A tag for each word; a word is asked about once."""
-        distinct = sorted({word.lower() for sentence in sentences for word in sentence})
-        found = dict(zip(distinct, self.classifier.predict(distinct), strict=True))
-        return [[found[word.lower()] for word in sentence] for sentence in sentences]
 
 
 # --- data -------------------------------------------------------------------------------------

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pandas as pd
 import pytest
 
 from benchmarks import one_task as published
 from benchmarks import one_task_effort as effort
+from benchmarks import one_task_prompts as prompts
 from benchmarks import one_task_runs as runs
 from rlhf_lab.paradigms.crf import DEFAULT_TEMPLATES
 from rlhf_lab.paradigms.data import Labelled, Tagged, fernwick_sentiment, fernwick_tagging
@@ -39,7 +41,7 @@ def test_every_method_answers_the_same_examples(task):
         train = fernwick_sentiment("train", 60).sample(16, 3)
         most = max(sorted(set(train.labels)), key=train.labels.count)
         assert rows[runs.BASELINE]["accuracy"] == accuracy(test.labels, [most] * 8)
-        zero = PromptClassifier(runs.VERDICTS).fit((), ())
+        zero = PromptClassifier(prompts.VERDICTS).fit((), ())
         row = runs.measure(task, runs.FERNWICK, runs.PROMPTED, 0, 3, SMALL)
         assert row["accuracy"] == accuracy(test.labels, zero.predict(test.texts))
     else:
@@ -83,8 +85,10 @@ def test_what_a_person_wrote_is_counted_where_it_stands():
 
 
 def test_a_run_is_measured_once(tmp_path, monkeypatch):
+    (tmp_path / "benchmarks").mkdir()
+    for module in ("runs", "prompts"):
+        shutil.copy(published.ROOT / f"benchmarks/one_task_{module}.py", tmp_path / "benchmarks")
     monkeypatch.setattr(published, "ROOT", tmp_path)
-    (tmp_path / "runs").mkdir()
     one = (runs.SENTIMENT, runs.FERNWICK, runs.PLAIN, 16, 0, SMALL)
     row = published.measured(*one)
     monkeypatch.setattr(published, "measure", lambda *_: pytest.fail("measured again"))
