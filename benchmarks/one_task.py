@@ -70,7 +70,7 @@ def plan(config: Config) -> Iterator[tuple[str, str, str, int, int]]:
             for data in DATA:
                 for name in METHODS:
                     if name == PROMPTED:
-                        sizes = config.examples
+                        sizes = config.examples[TASKS.index(task)]
                     elif name == RANDOM:
                         sizes = (config.of_random,) if data == ENGLISH else ()
                     else:

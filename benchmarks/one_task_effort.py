@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.one_task_prompts import NAMED, NAMES, VERDICT, VERDICTS
+from benchmarks.one_task_prompts import GOES_ON, VERDICT, VERDICTS, WORDS
 from benchmarks.one_task_runs import (
     BASELINE,
     FEATURES,
@@ -38,7 +38,7 @@ def decisions() -> list[dict[str, Any]]:
     method": settings of the constructor, whether or not they were left at their defaults; neither
     the seed nor the weights that are loaded are one.
     """
-    wording = {SENTIMENT: (VERDICT, VERDICTS), TAGGING: (NAMED, NAMES)}
+    wording = {SENTIMENT: (VERDICT, VERDICTS), TAGGING: (GOES_ON, WORDS)}
     rows = []
     for task in TASKS:
         texts = task == SENTIMENT
@@ -50,8 +50,10 @@ def decisions() -> list[dict[str, Any]]:
             "templates": len(parse_templates(DEFAULT_TEMPLATES, len(FORMS))),
             "columns": len(FORMS),
         }  # fmt: skip
-        told = {"words of the prompt": len(re.findall(r"\w+|\{text\}|[^\w\s]", prompt)),
-                "words for labels": len(words)}  # fmt: skip
+        told = {
+            "words of the prompt": len(re.findall(r"\w+|[^\w\s]", prompt.replace("{text}", ""))),
+            "words for labels": len(words),
+        }
         features: Any = text_features.feature_classifier if texts else CRFTagger
         network: Any = BiLSTMClassifier if texts else NeuralTagger
         tuned = len(dataclasses.fields(Training)) + (not texts)  # and whether it is causal

@@ -9,39 +9,47 @@ from rlhf_lab.paradigms.prompting import PromptClassifier
 
 VERDICTS = {"bad": " bad", "good": " good"}
 VERDICT = "{text}\nverdict:"
-# A word of the kind stands for it: names such as "adjective" never occur in Fernwick's web.
-NAMES = {
+# The base model has never read "adjective". It is asked which word comes next, and words stand for
+# their kind: these, and those that labelled sentences show.
+WORDS = {
     "ADJ": " good", "ADP": " in", "ADV": " very", "AUX": " will", "CCONJ": " and", "DET": " the",
     "INTJ": " no", "NOUN": " thing", "NUM": " one", "PART": " not", "PRON": " it",
     "PROPN": " name", "PUNCT": ".", "SCONJ": " that", "SYM": " +", "VERB": " give", "X": " x",
 }  # fmt: skip
-NAMED = "{text}:"
+GOES_ON = "{text}"
 
 
 class PromptTagger:
-    """A :class:`PromptClassifier` that is asked for the name of every word's tag.
+    """A :class:`PromptClassifier` that is asked, at every word, what kind of word would come there.
 
-    The examples are words of the labelled sentences, as many of each tag as of any other.
+    It reads what stands before a word, and never the word itself: a prompt is read from left to
+    right. A tag's words are one of :data:`WORDS` and whatever labelled sentences show with that
+    tag, if it is a single piece of the model.
     """
 
-    def __init__(self, words: int, model: tuple[Any, Any], seed: int) -> None:
-        self.words, self.model, self.seed = words, model, seed
+    def __init__(self, model: tuple[Any, Any]) -> None:
+        self.model = model
 
     def fit(
         self, sentences: Sequence[Sequence[str]], tags: Sequence[Sequence[str]]
     ) -> PromptTagger:
-        """Choose the examples; no sentences, no examples, and all tags there are."""
-        words = [word.lower() for sentence in sentences for word in sentence]
-        flat = [tag for own in tags for tag in own]
-        self.classifier = PromptClassifier(
-            NAMES, NAMED, model=self.model, shots=min(self.words, len(words)), choose="balanced",
-            seed=self.seed,
-        )  # fmt: skip
-        self.classifier.fit(words, flat)
+        """Collect the words of every tag."""
+        words = {tag: {word: None} for tag, word in WORDS.items()}
+        for sentence, own in zip(sentences, tags, strict=True):
+            for word, tag in zip(sentence, own, strict=True):
+                written = word.lower() if tag == "PUNCT" else f" {word.lower()}"
+                if len(self.model[1](written)["input_ids"]) == 1:
+                    words[tag][written] = None
+        verbaliser = {tag: list(own) for tag, own in words.items()}
+        self.classifier = PromptClassifier(verbaliser, GOES_ON, model=self.model).fit((), ())
         return self
 
     def predict(self, sentences: Sequence[Sequence[str]]) -> list[list[str]]:
-        """A tag for each word; a word is asked about once."""
-        distinct = sorted({word.lower() for sentence in sentences for word in sentence})
-        found = dict(zip(distinct, self.classifier.predict(distinct), strict=True))
-        return [[found[word.lower()] for word in sentence] for sentence in sentences]
+        """A tag for each word."""
+        before = [
+            " ".join([".", *(word.lower() for word in sentence[:i])])
+            for sentence in sentences
+            for i in range(len(sentence))
+        ]
+        found = iter(self.classifier.predict(before))
+        return [[next(found) for _ in sentence] for sentence in sentences]

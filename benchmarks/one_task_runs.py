@@ -57,13 +57,12 @@ class Config:
         sizes: labelled texts or sentences of the trained methods.
         steps: of fine-tuning, with 8 examples each, by size.
         updates: of the networks from nothing, with 16 examples each, by size.
-        examples: in a prompt, as many as its context holds, of texts or sentences.
+        examples: labelled texts in a prompt, as many as its context holds, and sentences.
         of_random: the size for the network that was not pre-trained.
         pool, reserve: texts of Fernwick that labels and test texts are drawn from.
         texts, sentences: that each seed tests.
         fits: pieces of the base model that a real text has at most.
         short: pieces that a solved example has at most.
-        words: solved words in a prompt for tagging.
         rates: peak learning rates of the fine-tuned body for texts and for sentences.
         random_rate: of the body that starts from random weights.
     """
@@ -71,7 +70,7 @@ class Config:
     sizes: tuple[int, ...] = (16, 64, 256, 1024)
     steps: tuple[int, ...] = (16, 32, 64, 96)
     updates: tuple[int, ...] = (40, 80, 120, 160)
-    examples: tuple[int, ...] = (0, 4)
+    examples: tuple[tuple[int, ...], ...] = ((0, 4), (0, 4, 16))
     of_random: int = 1024
     pool: int = 1500
     reserve: int = 800
@@ -79,7 +78,6 @@ class Config:
     sentences: int = 80
     fits: int = 100
     short: int = 30
-    words: int = 24
     rates: tuple[float, float] = (2e-4, 5e-4)
     random_rate: float = 1e-3
 
@@ -156,7 +154,7 @@ def method(task: str, name: str, labels: int, seed: int, config: Config) -> Meth
             return PromptClassifier(
                 VERDICTS, VERDICT, model=_policy(), shots=labels, choose="balanced", seed=seed
             )
-        return PromptTagger(config.words, _policy(), seed)
+        return PromptTagger(_policy())
     start = "tiny" if name == TUNED else None
     rate = config.rates[TASKS.index(task)] if name == TUNED else config.random_rate
     training = Training(steps=config.steps[place], learning_rate=rate)

@@ -20,7 +20,6 @@ from rlhf_lab.paradigms.scoring import accuracy, token_accuracy
 
 SMALL = runs.Config(
     sizes=(16,), steps=(2,), updates=(2,), of_random=16, pool=60, reserve=30, texts=8, sentences=6,
-    words=4,
 )  # fmt: skip
 
 
@@ -75,7 +74,7 @@ def test_what_a_person_wrote_is_counted_where_it_stands():
     lines = [line for line in DEFAULT_TEMPLATES.splitlines() if line and line[0] in "UB"]
     assert count[runs.TAGGING, runs.FEATURES, "templates"] == len(lines)
     assert count[runs.TAGGING, runs.PROMPTED, "words for labels"] == 17  # UD's parts of speech
-    assert count[runs.SENTIMENT, runs.PROMPTED, "words of the prompt"] == 3  # text, verdict, colon
+    assert count[runs.SENTIMENT, runs.PROMPTED, "words of the prompt"] == 2  # verdict, colon
     # l1, l2 and max_iterations; strength; nine and seven of the networks
     assert count[runs.TAGGING, runs.FEATURES, "settings"] == 3
     assert count[runs.SENTIMENT, runs.FEATURES, "settings"] == 1
