@@ -14,6 +14,7 @@ by a few trials on validation texts; all others are those of earlier chapters, o
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import time
 from collections.abc import Iterator
@@ -64,18 +65,15 @@ def run() -> None:
 
 
 def plan(config: Config) -> Iterator[tuple[str, str, str, int, int]]:
-    """All runs, seed by seed: task, data, method, labels, seed."""
-    for seed in SEEDS:
-        for task in TASKS:
-            for data in DATA:
-                for name in METHODS:
-                    if name == PROMPTED:
-                        sizes = config.examples[TASKS.index(task)]
-                    elif name == RANDOM:
-                        sizes = (config.of_random,) if data == ENGLISH else ()
-                    else:
-                        sizes = config.sizes
-                    yield from ((task, data, name, labels, seed) for labels in sizes)
+    """All runs: task, data, method, labels, seed; the smallest but one size comes last."""
+    later = config.sizes[1:2]
+    for sizes in (tuple(size for size in config.sizes if size not in later), later):
+        for seed, task, data, name in itertools.product(SEEDS, TASKS, DATA, METHODS):
+            own = {PROMPTED: config.examples[TASKS.index(task)], RANDOM: ()}
+            if data == ENGLISH:
+                own[RANDOM] = (config.of_random,)
+            if name not in own or sizes != later:
+                yield from ((task, data, name, n, seed) for n in own.get(name, sizes))
 
 
 def measured(

@@ -74,8 +74,8 @@ class Config:
     of_random: int = 1024
     pool: int = 1500
     reserve: int = 800
-    texts: int = 200
-    sentences: int = 80
+    texts: int = 150
+    sentences: int = 60
     fits: int = 100
     short: int = 30
     rates: tuple[float, float] = (2e-4, 5e-4)
