@@ -14,6 +14,7 @@ by a few trials on validation texts; all others are those of earlier chapters, o
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import json
 import time
@@ -35,6 +36,7 @@ from benchmarks.one_task_runs import (
     SENTIMENT,
     TAGGING,
     TASKS,
+    TUNED,
     Config,
     measure,
     splits,
@@ -47,6 +49,7 @@ from rlhf_lab.provenance import manifest, versions
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "book" / "results" / "one-task"
 SEEDS = (0, 1, 2, 3, 4)
+LARGER = "fine-tuned, larger steps"  # as large as those of the network that starts from nothing
 # A sentence has a label for every word, and fewer steps are enough.
 CONFIGS = {
     SENTIMENT: Config(steps=(16, 32, 64, 160), of_random=256),
@@ -74,14 +77,16 @@ def run() -> None:
 def plan(configs: Mapping[str, Config]) -> Iterator[tuple[str, str, str, int, int]]:
     """All runs: task, data, method, labels, seed. What the rest can do without comes last."""
     runs = []
-    for seed, task, data, name in itertools.product(SEEDS, TASKS, DATA, METHODS):
+    for seed, task, data, name in itertools.product(SEEDS, TASKS, DATA, (*METHODS, LARGER)):
         config = configs[task]
+        control = (config.of_random,) if data == ENGLISH else ()
         own = {
             PROMPTED: config.examples[TASKS.index(task)],
-            RANDOM: (config.of_random,) if data == ENGLISH else (),
+            RANDOM: control,
+            LARGER: control,
         }
         for labels in own.get(name, config.sizes):
-            turn = 1 if name == RANDOM else 2 if labels in config.sizes[1:2] else 0
+            turn = 1 if name in (RANDOM, LARGER) else 2 if labels in config.sizes[1:2] else 0
             runs.append((turn, (task, data, name, labels, seed)))
     yield from (run for _, run in sorted(runs, key=lambda row: row[0]))
 
@@ -90,26 +95,34 @@ def measured(
     task: str, data: str, name: str, labels: int, seed: int, config: Config
 ) -> dict[str, Any]:
     """The row of one run, from ``runs/`` where the same code has done it before."""
+    shown, name = name, TUNED if name == LARGER else name
+    if shown == LARGER:
+        config = dataclasses.replace(config, rates=(config.random_rate, config.random_rate))
     settings = dataclasses.asdict(config)
     by_size = [dict(zip(config.sizes, settings[s], strict=True)) for s in ("steps", "updates")]
     for left_out in ("sizes", "steps", "updates", "examples", "of_random"):
         del settings[left_out]
-    modules = ["benchmarks/one_task_runs.py"]
-    modules += ["benchmarks/one_task_prompts.py"] if name == PROMPTED else []
-    key = fingerprint([
-        [file_hash(ROOT / module) for module in modules],
-        code_fingerprint("rlhf_lab.paradigms.data", "rlhf_lab.paradigms.scoring"),
-        code_fingerprint(*(f"rlhf_lab.paradigms.{module}" for module in MODULES[name])),
-        file_hash(ASSETS / "tiny" / "model.safetensors"),
-        [settings, *(own.get(labels) for own in by_size)],
-    ])  # fmt: skip
+    key = fingerprint([*_code(name), [settings, *(own.get(labels) for own in by_size)]])
     folder = ROOT / "runs" / f"published-one-task-{name.replace(' ', '-')}-{key}"
     path = folder / f"{task}-{data}-{labels}-{seed}.json"
     if not path.is_file():
         atomic_write(path, json.dumps(measure(task, data, name, labels, seed, config)))
         print(path.read_text(encoding="utf-8"), flush=True)
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return found
+    return found | {"method": shown}
+
+
+@functools.cache
+def _code(name: str) -> tuple[Any, ...]:
+    """What a method's results depend on, beside its settings."""
+    modules = ["benchmarks/one_task_runs.py"]
+    modules += ["benchmarks/one_task_prompts.py"] if name == PROMPTED else []
+    return (
+        [file_hash(ROOT / module) for module in modules],
+        code_fingerprint("rlhf_lab.paradigms.data", "rlhf_lab.paradigms.scoring"),
+        code_fingerprint(*(f"rlhf_lab.paradigms.{module}" for module in MODULES[name])),
+        file_hash(ASSETS / "tiny" / "model.safetensors"),
+    )
 
 
 def pretraining() -> dict[str, float]:

@@ -88,6 +88,7 @@ def test_a_run_is_measured_once(tmp_path, monkeypatch):
     for module in ("runs", "prompts"):
         shutil.copy(published.ROOT / f"benchmarks/one_task_{module}.py", tmp_path / "benchmarks")
     monkeypatch.setattr(published, "ROOT", tmp_path)
+    published._code.cache_clear()
     one = (runs.SENTIMENT, runs.FERNWICK, runs.PLAIN, 16, 0, SMALL)
     row = published.measured(*one)
     monkeypatch.setattr(published, "measure", lambda *_: pytest.fail("measured again"))

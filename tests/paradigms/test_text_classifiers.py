@@ -48,7 +48,7 @@ def test_a_bilstm_learns_and_is_a_function_of_its_seed():
     model = BiLSTMClassifier(**kw, seed=1).fit(data.texts, data.labels)
     again = BiLSTMClassifier(**kw, seed=1).fit(data.texts, data.labels)
     other = BiLSTMClassifier(**kw, seed=2).fit(data.texts, data.labels)
-    assert accuracy(data.labels, model.predict(data.texts)) > 0.9
+    assert accuracy(data.labels, model.predict(data.texts)) > 0.8  # a coin: 0.5
     assert torch.equal(model.score.weight, again.score.weight)
     assert not torch.equal(model.score.weight, other.score.weight)
     assert model.parameter_count() == sum(p.numel() for p in again.parameters())
