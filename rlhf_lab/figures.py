@@ -206,8 +206,16 @@ def small_multiples(
     shape = columns, own_rows
     figure.update_layout(_panels([str(shown) for shown in titles], x_label, y_label, shape))
     if marks is not None:
-        places, texts = list(marks.values()), [f"{value:g}" for value in marks]
-        figure.update_xaxes(type="log", tickvals=places, ticktext=texts, tickangle=0)
+        placed = np.log10(_placed(data, x, marks)[x])
+        gap = 0.04 * (placed.max() - placed.min())
+        figure.update_xaxes(
+            type="log",
+            range=[float(placed.min() - gap), float(placed.max() + gap)],
+            tickvals=list(marks.values()),
+            ticktext=[f"{value:g}" for value in marks],
+            tickangle=0,
+            tickfont={"size": 10},  # so that six of them fit on a phone
+        )
     return figure
 
 
@@ -224,7 +232,8 @@ def _panels(
     Args:
         shape: how many columns, and whether each row has its own vertical scale.
     """
-    (columns, own_rows), gap, name = shape, 0.05, 0.06
+    (columns, own_rows), name = shape, 0.06
+    gap = 0.05 if columns > 2 else 0.08
     rows = -(-len(titles) // columns)
     width, height = (1 - (columns - 1) * gap) / columns, 1 / rows - name
     each = 130 if columns > 2 else 210

@@ -28,7 +28,7 @@ _END = re.compile(r"[^\w\s]")
 def marked(text: str) -> list[str]:
     """The words and marks of a text, those that are turned round with a tail.
 
-    Source: Das and Chen (2001) and Pang et al. (2002), §5, tag words after a negation.
+    Source: Pang et al. (2002), after Das and Chen (2001), for words after a negation.
     """
     out = words_and_marks(text)
     given, negated, off, clause = list(out), 0, False, 0
@@ -45,11 +45,9 @@ def marked(text: str) -> list[str]:
             negated = REACH
         if word in TURNS:
             out[clause:i] = [f"{w}_off" for w in given[clause:i]]
-        off = off or any(given[max(0, i + 1 - len(c)) : i + 1] == c for c in _CONCESSIONS)
+        so_far = " " + " ".join(given[: i + 1])
+        off = off or any(so_far.endswith(f" {phrase}") for phrase in CONCESSIONS)
     return out
-
-
-_CONCESSIONS = [phrase.split() for phrase in CONCESSIONS]
 
 
 def feature_classifier(expert: bool = True, strength: float = 0.3) -> Pipeline:
