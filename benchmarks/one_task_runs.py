@@ -194,7 +194,8 @@ def _shown(
     drawn = pool.sample(len(pool), seed)
     if task == TAGGING:
         return drawn.take(range(labels))
-    short = [i for i in range(200) if _pieces(drawn.texts[i].lower()) <= config.short]
+    some = range(min(200, len(drawn)))
+    short = [i for i in some if _pieces(drawn.texts[i].lower()) <= config.short]
     return drawn.take(_balanced(drawn, short, labels))
 
 

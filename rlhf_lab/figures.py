@@ -206,11 +206,8 @@ def small_multiples(
     shape = columns, own_rows
     figure.update_layout(_panels([str(shown) for shown in titles], x_label, y_label, shape))
     if marks is not None:
-        placed = np.log10(_placed(data, x, marks)[x])
-        gap = 0.04 * (placed.max() - placed.min())
         figure.update_xaxes(
             type="log",
-            range=[float(placed.min() - gap), float(placed.max() + gap)],
             tickvals=list(marks.values()),
             ticktext=[f"{value:g}" for value in marks],
             tickangle=0,
