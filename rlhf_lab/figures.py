@@ -161,8 +161,11 @@ def small_multiples(
     alt: str,
     x_label: str,
     y_label: str,
+    columns: int = 3,
+    marks: Mapping[float, float] | None = None,
+    own_rows: bool = False,
 ) -> go.Figure:
-    """:func:`learning_curves` in three columns of panels with common axes, one for each ``panel``.
+    """:func:`learning_curves` in columns of panels with common axes, one for each ``panel``.
 
     Args:
         data: one row per observation; rows of the same ``panel``, ``color`` and ``x`` are
@@ -173,12 +176,18 @@ def small_multiples(
         title: the finding, as a sentence.
         alt: what a reader who cannot see the figure should know.
         x_label, y_label: what the axes show, with their units.
+        columns: of panels; with two, panels are higher.
+        marks: values of ``x`` that the axis marks, and where on a log scale each of them stands,
+            as 0 cannot stand at itself; other values do. None for an even scale.
+        own_rows: each row of panels has its own vertical scale.
 
     Raises:
-        InputError: as :func:`learning_curves`.
+        InputError: as :func:`learning_curves`; or a value of ``x`` that has no place above 0.
     """
     _require_texts(title=title, alt=alt, x_label=x_label, y_label=y_label)
     _require_columns(data, numbers=(x, y), others=(color, panel))
+    if marks is not None:
+        _require_above_zero(_placed(data, x, marks), x)
     figure, records = go.Figure(), []
     names = [str(name) for name in data[color].unique()]
     titles, drawn = list(data[panel].unique()), set()
@@ -189,38 +198,61 @@ def small_multiples(
             first = name not in drawn
             drawn.add(name)
             _add_curve(
-                figure, table, (x, x_label), (y, y_label), names.index(name), name,
+                figure, table, (x, x_label), (y, y_label), names.index(name), name, marks,
                 showlegend=first, xaxis=f"x{number}", yaxis=f"y{number}",
             )  # fmt: skip
             rows_shown = _records(table, {x: x_label, y: y_label}, y_label, color, name)
             records += [{panel: str(shown), **record} for record in rows_shown]
     _finish(figure, title, alt, x_label, y_label, records)
-    figure.update_layout(_panels([str(shown) for shown in titles], x_label, y_label))
+    shape = columns, own_rows
+    figure.update_layout(_panels([str(shown) for shown in titles], x_label, y_label, shape))
+    if marks is not None:
+        figure.update_xaxes(
+            type="log",
+            tickvals=list(marks.values()),
+            ticktext=[f"{value:g}" for value in marks],
+            tickangle=0,
+            tickfont={"size": 10},  # so that six of them fit on a phone
+        )
     return figure
 
 
-def _panels(titles: Sequence[str], x_label: str, y_label: str) -> dict[str, Any]:
-    """Axes, names and height of panels in three columns, with room for names above each row."""
-    columns, gap, name = 3, 0.05, 0.06
+def _placed(table: pd.DataFrame, x: str, marks: Mapping[float, float]) -> pd.DataFrame:
+    """The table with the values of ``x`` where they stand on the axis."""
+    return table.assign(**{x: table[x].replace(dict(marks))})
+
+
+def _panels(
+    titles: Sequence[str], x_label: str, y_label: str, shape: tuple[int, bool]
+) -> dict[str, Any]:
+    """Axes, names and height of panels in columns, with room for names above each row.
+
+    Args:
+        shape: how many columns, and whether each row has its own vertical scale.
+    """
+    (columns, own_rows), name = shape, 0.06
+    gap = 0.05 if columns > 2 else 0.08
     rows = -(-len(titles) // columns)
     width, height = (1 - (columns - 1) * gap) / columns, 1 / rows - name
-    layout: dict[str, Any] = {"height": 130 * rows + 110, "annotations": []}
+    each = 130 if columns > 2 else 210
+    layout: dict[str, Any] = {"height": each * rows + 110, "annotations": []}
     for place, text in enumerate(titles):
         row, column = divmod(place, columns)
         left, top = column * (width + gap), 1 - row * (height + name) - name
         number = place + 1 if place else ""
         lowest = place + columns >= len(titles)
+        first = row * columns if own_rows else 0  # the panel whose vertical scale this one has
         layout[f"xaxis{number}"] = {
             "domain": [left, min(left + width, 1)],
             "anchor": f"y{number}",
             "matches": "x" if place else None,
             "showticklabels": lowest,
-            "title": {"text": x_label if lowest and column == 1 else ""},
+            "title": {"text": x_label if lowest and (columns < 3 or column == 1) else ""},
         }
         layout[f"yaxis{number}"] = {
             "domain": [max(top - height, 0), top],
             "anchor": f"x{number}",
-            "matches": "y" if place else None,
+            "matches": None if place == first else f"y{first + 1}" if first else "y",
             "showticklabels": column == 0,
             "title": {"text": y_label if column == 0 and row == rows // 2 else ""},
         }
@@ -589,10 +621,18 @@ def _add_curve(
     up: tuple[str, str],
     index: int,
     name: str,
+    marks: Mapping[float, float] | None = None,
     **more: Any,
 ) -> None:
-    """A line with its band; ``across`` and ``up`` are column and label, ``more`` plotly's own."""
+    """A line with its band; ``across`` and ``up`` are column and label, ``more`` plotly's own.
+
+    With ``marks`` values of ``x`` stand where these say.
+    """
     (x, x_label), (y, y_label) = across, up
+    shown = "%{x:.4g}"
+    if marks is not None:
+        more, shown = more | {"customdata": table[x].tolist()}, "%{customdata}"
+        table = _placed(table, x, marks)
     _add_band(figure, table, x, index, name, **more)
     figure.add_scatter(
         x=table[x].tolist(),
@@ -601,7 +641,7 @@ def _add_curve(
         line={"color": _color(index), "dash": DASHES[index % len(DASHES)], "width": 2},
         name=name,
         legendgroup=name,
-        hovertemplate=f"{x_label} %{{x:.4g}}<br>{y_label} %{{y:.4g}}<extra>{name}</extra>",
+        hovertemplate=f"{x_label} {shown}<br>{y_label} %{{y:.4g}}<extra>{name}</extra>",
         **more,
     )
 
@@ -623,7 +663,7 @@ def _add_band(
         hoverinfo="skip",
         legendgroup=name,
         name=f"{name} 95 % band".strip(),
-        **(more | {"showlegend": False}),
+        **(more | {"showlegend": False, "customdata": None}),
     )
 
 

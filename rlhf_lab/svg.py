@@ -112,7 +112,8 @@ def draw(spec: dict[str, Any]) -> str:
         across, up = layout[f"xaxis{number}"], layout[f"yaxis{number}"]
         box = _box(whole, across, up)
         x = _axis(traces, "x", layout, box.left, box.right)  # panels have common axes
-        y = _axis(traces, "y", layout, box.bottom, box.top)
+        shared = [t for t in traces if _scale_of(t, layout) == _scale_of(own[0], layout)]
+        y = _axis(shared, "y", layout, box.bottom, box.top)
         parts.append(_frame(x, y, across, up, box))
         for trace in own:
             if trace["type"] == "heatmap":
@@ -130,6 +131,12 @@ def draw(spec: dict[str, Any]) -> str:
         f'height="{height}" font-family="system-ui, sans-serif" aria-hidden="true">'
         f"{''.join(parts)}</svg>"
     )
+
+
+def _scale_of(trace: dict[str, Any], layout: dict[str, Any]) -> str:
+    """The vertical axis whose scale a trace is drawn on."""
+    axis = trace.get("yaxis", "y")
+    return str(layout[f"yaxis{axis[1:]}"].get("matches") or axis)
 
 
 def _left(traces: Sequence[dict[str, Any]]) -> float:
@@ -181,7 +188,8 @@ def _axis(
     values += [end for trace in traces for end in _error_ends(trace, name)]
     if any(trace["type"] == "bar" for trace in traces):
         values.append(0.0)
-    log = layout[f"{name}axis"].get("type") == "log"
+    about = layout[f"{name}axis"]
+    log = about.get("type") == "log"
     scale: Callable[[float], float] = math.log10 if log else float
     low, high = scale(min(values)), scale(max(values))
     gap = 0.04 * (high - low) or 0.5
@@ -190,6 +198,9 @@ def _axis(
     def place(value: float) -> float:
         return start + (scale(value) - low) / (high - low) * (end - start)
 
+    if "tickvals" in about:
+        texts = zip(about["tickvals"], about["ticktext"], strict=True)
+        return Axis(place, tuple((place(value), text) for value, text in texts), 0)
     most = max(2, min(6, int(abs(end - start) // 40)))
     ticks = log_ticks(10**low, 10**high) if log else linear_ticks(low, high, most)
     ticks = list(layout[f"{name}axis"].get("tickvals") or ticks)

@@ -156,6 +156,25 @@ def test_panels_share_axes_and_colours(runs: pd.DataFrame) -> None:
     assert figure.layout.meta["data"][-1]["beta"] == "1.0"
 
 
+def test_panels_with_marks_and_scales_of_their_own(runs: pd.DataFrame) -> None:
+    wanted = {"panel": "beta", "color": "gamma", "x": "step", "y": "reward"}
+    zero = runs.assign(step=runs["step"] - 1)
+    with pytest.raises(InputError, match="above 0"):
+        small_multiples(zero, marks={1: 1.0}, **wanted, **TEXTS)
+    marks = {1: 1.0, 2: 4.0, 3: 16.0}
+    figure = small_multiples(runs, columns=1, marks=marks, own_rows=True, **wanted, **TEXTS)
+    lines = [trace for trace in figure.data if trace.fill is None]
+    assert list(lines[0].x) == [1, 4, 16] and list(lines[0].customdata) == [1, 2, 3]
+    layout = figure.layout
+    assert layout.xaxis2.type == "log" and list(layout.xaxis2.ticktext) == ["1", "2", "3"]
+    assert (layout.xaxis2.matches, layout.yaxis2.matches) == ("x", None)
+    assert layout.yaxis.domain[0] > layout.yaxis2.domain[1]
+    assert {row[TEXTS["x_label"]] for row in layout.meta["data"]} == {1, 2, 3}
+    four = pd.concat([runs.assign(beta=runs["beta"] + more) for more in (0, 10)])
+    layout = small_multiples(four, columns=2, own_rows=True, **wanted, **TEXTS).layout
+    assert [layout[f"yaxis{n}"].matches for n in ("", 2, 3, 4)] == [None, "y", None, "y3"]
+
+
 def test_heat_puts_each_mean_in_its_cell(runs: pd.DataFrame) -> None:
     last = runs[runs["step"] == 3].iloc[:-4]  # no run at beta = gamma = 1
     figure = heat(last, x="gamma", y="beta", value="reward", value_label="r", center=0.0, **TEXTS)

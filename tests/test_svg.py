@@ -67,6 +67,26 @@ def test_panels_lie_side_by_side_on_one_scale() -> None:
     assert left[0][0] < places["left"] < left[1][0] < right[0][0] < places["right"]
 
 
+def test_marks_stand_where_they_are_told_and_rows_have_their_own_scales() -> None:
+    rows = [(p, x, y) for p, y in (("upper", 1.0), ("lower", 30.0)) for x in (0, 4, 16)]
+    data = pd.DataFrame(rows, columns=["p", "x", "y"]).assign(c="one")
+    data.loc[data["x"] == 4, "y"] *= 2
+    figure = small_multiples(
+        data, x="x", y="y", panel="p", color="c", columns=1, own_rows=True,
+        marks={0: 1.0, 4: 4.0, 16: 16.0}, **TEXTS,
+    )  # fmt: skip
+    root = parse(to_svg(figure))
+    color = THEMES["light"].colorway[0]
+    upper, lower = (points(line.attrib["d"]) for line in root.findall(
+        f".//svg:path[@stroke='{color}'][@stroke-width='2']", NS)[-2:])  # fmt: skip
+    (x0, _), (x1, _), (x2, _) = upper
+    assert x1 - x0 == pytest.approx(x2 - x1, abs=0.2)
+    assert upper[0][1] - upper[1][1] == pytest.approx(lower[0][1] - lower[1][1], abs=0.2)
+    assert upper[0][1] < lower[1][1]
+    texts = [e.text for e in root.iter(f"{{{NS['svg']}}}text")]
+    assert "0" in texts and "16" in texts and "8" not in texts
+
+
 def test_a_log_axis_gives_decades_equal_steps() -> None:
     data = pd.DataFrame({"x": [0.1, 1.0, 10.0], "y": [1.0, 2.0, 3.0]})
     root = parse(to_svg(learning_curves(data, x="x", y="y", log_x=True, **TEXTS)))

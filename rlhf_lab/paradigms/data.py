@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import json
 import os
 import random
 import urllib.request
@@ -257,11 +258,10 @@ def real_file(folder: str, name: str, url: str, sha256: str) -> bytes:
     Raises:
         InputError: when it cannot be had, or is not what it should be.
     """
-    mirror, cached = mirror_folder(), cache_folder() / folder / name
-    places = [mirror / folder / name, mirror / folder / f"{name}.gz"] if mirror else []
-    for path in (*places, cached):
-        if path.is_file():
-            return _checked(path.read_bytes(), str(path), sha256)
+    found = _local_file(folder, name, sha256)
+    if found is not None:
+        return found
+    mirror = mirror_folder()
     try:
         with urllib.request.urlopen(url, timeout=30) as reply:
             data = reply.read()
@@ -274,8 +274,18 @@ def real_file(folder: str, name: str, url: str, sha256: str) -> bytes:
             f"put the file of {url} into {where}, or connect ({getattr(error, 'reason', error)})",
         ) from None
     data = _checked(data, url, sha256)
-    atomic_write(cached, data)
+    atomic_write(cache_folder() / folder / name, data)
     return data
+
+
+def _local_file(folder: str, name: str, sha256: str) -> bytes | None:
+    """The contents of a file that lies in the mirror or in the cache; None where it does not."""
+    mirror, cached = mirror_folder(), cache_folder() / folder / name
+    places = [mirror / folder / name, mirror / folder / f"{name}.gz"] if mirror else []
+    for path in (*places, cached):
+        if path.is_file():
+            return _checked(path.read_bytes(), str(path), sha256)
+    return None
 
 
 def _checked(data: bytes, where: str, sha256: str) -> bytes:
@@ -288,6 +298,58 @@ def _checked(data: bytes, where: str, sha256: str) -> bytes:
     if found != sha256:
         raise InputError(where, f"SHA-256 {found}", sha256, "delete the file and get it again")
     return data
+
+
+# --- Sentiment labelled sentences -------------------------------------------------------------
+
+_UCI_FOLDER, _UCI_PACKAGE = "uci-sentiment", "sentiment@5.0.2"
+_UCI_SHA256 = {
+    "imdb": "44a7b9082ed732ee2de3c858ea5ee2e99aca34f239a1c4359d3a300bf099bdb5",
+    "yelp": "9f3f47983f21eeb819380767b74bfa648eca208f156241111454b3e122773ff7",
+    "amazon": "bc5eb0cac49fc45987301f1dc2d02cf5ca356ba6c882be179dce77d74e666ed9",
+}
+
+
+def uci_sentiment(split: str) -> Labelled:
+    """Sentences about films, restaurants and goods that are "good" or "bad".
+
+    The *Sentiment Labelled Sentences* of the UCI repository, 1,000 each from IMDb, Yelp and Amazon,
+    as the package ``sentiment`` 5.0.2 of npm carries them among its tests. Read from
+    ``$RLHF_LAB_DATA/uci-sentiment/imdb.json``, ``yelp.json`` and ``amazon.json`` (or ``.json.gz``).
+    A sentence that comes twice is kept once. Splits are ours, by the rule of Fernwick's.
+
+    Args:
+        split: "train" (1,801 sentences), "valid" (613) or "test" (568).
+
+    Raises:
+        InputError: for an unknown split, files that are not there, or a file whose SHA-256 is not
+            that of the package.
+
+    Source: Kotzias et al. (2015).
+    """
+    check_split(split)
+    rows: dict[str, str] = {}
+    for name, sha256 in _UCI_SHA256.items():
+        data = _local_file(_UCI_FOLDER, f"{name}.json", sha256)
+        if data is None:
+            mirror = mirror_folder()
+            where = str(mirror / _UCI_FOLDER) if mirror else f"RLHF_LAB_DATA/{_UCI_FOLDER}"
+            raise InputError(
+                "RLHF_LAB_DATA",
+                str(mirror or ""),
+                f"a folder that holds {_UCI_FOLDER}/{name}.json",
+                f"run npm pack {_UCI_PACKAGE}, unpack the archive, and copy imdb.json, yelp.json "
+                f"and amazon.json from package/test/fixtures into {where}",
+            )
+        rows |= read_uci(data.decode())
+    texts = [text for text in rows if split_of(text, TEXT_BEGINNING) == split]
+    return Labelled(tuple(texts), tuple(rows[text] for text in texts), ("",) * len(texts))
+
+
+def read_uci(text: str) -> dict[str, str]:
+    """Texts and their labels, from the JSON of the package; its last row is empty."""
+    rows = [(row["text"].strip(), row["class"]) for row in json.loads(text)]
+    return {text: LABELS[label] for text, label in rows if text}
 
 
 # --- SST-2 ------------------------------------------------------------------------------------

@@ -14,7 +14,10 @@ from rlhf_lab.paradigms.data import (
     fernwick_sentiment,
     fernwick_tagging,
     read_conllu,
+    read_uci,
     real_file,
+    split_of,
+    uci_sentiment,
     ud_english_ewt,
 )
 from rlhf_lab.paradigms.scoring import accuracy, entity_scores, spans, token_accuracy
@@ -195,6 +198,60 @@ def test_real_files_come_from_the_mirror_the_cache_or_the_network(tmp_path, monk
         real_file("some", "b.txt", missing, digest)
 
 
+UCI_ROWS = (
+    '[{"text": "The soup was cold.  ", "class": 0}, {"text": "A bed to dream of", "class": 1}, '
+    '{"text": " The soup was cold.", "class": 0}, {"text": "", "class": null}]'
+)
+
+
+def test_labelled_sentences_without_repetitions_and_the_empty_row():
+    assert read_uci(UCI_ROWS) == {"The soup was cold.": "bad", "A bed to dream of": "good"}
+
+
+def test_where_the_labelled_sentences_come_from(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("RLHF_LAB_DATA", str(tmp_path))
+    with pytest.raises(InputError, match=r"npm pack sentiment@5\.0\.2.*package/test/fixtures"):
+        uci_sentiment("train")
+    folder = tmp_path / "uci-sentiment"
+    folder.mkdir()
+    for name in ("imdb", "yelp", "amazon"):
+        (folder / f"{name}.json").write_text(UCI_ROWS)
+    with pytest.raises(InputError, match=r"imdb\.json.*SHA-256"):
+        uci_sentiment("train")
+    digest = hashlib.sha256(UCI_ROWS.encode()).hexdigest()
+    monkeypatch.setattr(data, "_UCI_SHA256", dict.fromkeys(("imdb", "yelp", "amazon"), digest))
+    parts = {split: uci_sentiment(split) for split in SPLITS}
+    assert sorted(text for part in parts.values() for text in part.texts) == [
+        "A bed to dream of", "The soup was cold."
+    ]  # fmt: skip
+    for split, part in parts.items():
+        assert all(split_of(text, 6) == split for text in part.texts)
+
+
+needs_uci = pytest.mark.skipif(
+    not (data.mirror_folder() and (data.mirror_folder() / "uci-sentiment").is_dir()),
+    reason="RLHF_LAB_DATA does not name a folder that holds uci-sentiment",
+)
+
+
+@needs_uci
+def test_the_labelled_sentences_are_whole_and_know_what_words_mean():
+    parts = {split: uci_sentiment(split) for split in SPLITS}
+    texts = [text for part in parts.values() for text in part.texts]
+    assert len(texts) == len(set(texts)) == 2982 and all(texts)
+    for size, part in zip((1801, 613, 568), parts.values(), strict=True):
+        assert len(part) == size and 0.45 < part.labels.count("good") / size < 0.55
+    for word, label in {"awesome": "good", "excellent": "good", "terrible": "bad"}.items():
+        said = [
+            own
+            for part in parts.values()
+            for text, own in zip(part.texts, part.labels, strict=True)
+            if re.search(rf"\b{word}\b", text.lower())
+        ]
+        assert len(said) > 10 and said.count(label) > 0.85 * len(said)
+
+
 def _verdict(text):
     """The label of a review, read by rules that know nothing of how it was written."""
     good = "|".join(lexicon.POSITIVE)
@@ -251,6 +308,7 @@ def test_what_cannot_be_made_says_so():
         (lambda: fernwick_tagging("pos", "dev", 5), "split"),
         (lambda: fernwick_sentiment("train", 0), "count"),
         (lambda: ud_english_ewt("train"), "split"),
+        (lambda: uci_sentiment("dev"), "split"),
         (lambda: data.sst2("test", 5), "split"),
         (lambda: fernwick_tagging("pos", "train", 5).sample(6, 0), "count"),
     ):
