@@ -198,13 +198,11 @@ def _axis(
     def place(value: float) -> float:
         return start + (scale(value) - low) / (high - low) * (end - start)
 
-    if "tickvals" in about:
-        texts = zip(about["tickvals"], about["ticktext"], strict=True)
-        return Axis(place, tuple((place(value), text) for value, text in texts), 0)
     most = max(2, min(6, int(abs(end - start) // 40)))
-    ticks = log_ticks(10**low, 10**high) if log else linear_ticks(low, high, most)
-    ticks = list(layout[f"{name}axis"].get("tickvals") or ticks)
-    return Axis(place, tuple((place(t), f"{t:.6g}") for t in ticks), 0)
+    usual = log_ticks(10**low, 10**high) if log else linear_ticks(low, high, most)
+    ticks = about.get("tickvals") or usual
+    texts = about.get("ticktext") or [f"{tick:.6g}" for tick in ticks]
+    return Axis(place, tuple(zip(map(place, ticks), texts, strict=True)), 0)
 
 
 def _error_ends(trace: dict[str, Any], name: str) -> list[float]:
