@@ -206,7 +206,9 @@ def small_multiples(
     _finish(figure, title, alt, x_label, y_label, records)
     shape = columns, own_rows
     figure.update_layout(_panels([str(shown) for shown in titles], x_label, y_label, shape))
-    if marks is not None:
+    if marks is None:
+        figure.update_xaxes(tickvals=figure.layout.xaxis.tickvals)  # of all panels
+    else:
         figure.update_xaxes(
             type="log",
             tickvals=list(marks.values()),
