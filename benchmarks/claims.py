@@ -73,6 +73,12 @@ class Results:
         own = found[(found.of == of) & (found.against == against) & (found.group == group)]
         return 100 * (own.set_index("seed").win_rate - 0.5)
 
+    def win_by_size(self, preset: str, system: str, against: str) -> pd.Series:
+        """By how many points a system of a size wins over one of the largest, by seed."""
+        found = self.table("size/wins")
+        own = found[(found.preset == preset) & (found.system == system) & (found.group == "train")]
+        return 100 * (own[own.against == against].set_index("seed").win_rate - 0.5)
+
     def suite(self, suite: str, measure: str) -> pd.DataFrame:
         """A measure of a benchmark in percent: rows are seeds, columns systems."""
         found = self.table("behaviour/suites")
@@ -174,6 +180,9 @@ VALUES: Mapping[str, Values] = {
     "ptx-over-prompted": lambda r: r.win(PTX, PROMPTED),
     "mix-keeps-preference": lambda r: r.win(PTX, PPO),
     "held-out-labelers": lambda r: r.win(PTX, SFT, "heldout") - r.win(PTX, SFT),
+    "small-over-large": lambda r: r.win_by_size("nano", PTX, BASE),
+    "small-over-prompted": lambda r: r.win_by_size("nano", PTX, PROMPTED),
+    "size-helps": lambda r: r.win_by_size("tiny", PTX, SFT) - r.win_by_size("micro", PTX, SFT),
     "tax-loss": lambda r: r.difference("held_out_loss", PPO, SFT),
     "tax-lists": lambda r: -100 * r.difference("in_context_accuracy", PPO, SFT),
     "tax-reading": lambda r: 100 * _lost(r, "suite/reading/2"),

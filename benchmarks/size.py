@@ -26,7 +26,15 @@ import pandas as pd
 from benchmarks import behaviour
 from benchmarks.sweep import CONFIG
 from rlhf_lab.config import ChainConfig
-from rlhf_lab.evaluate import Candidate, answers, gold_report, prompt_prefix, win_rate
+from rlhf_lab.evaluate import (
+    Candidate,
+    Neural,
+    answers,
+    gold_report,
+    known_facts,
+    prompt_prefix,
+    win_rate,
+)
 from rlhf_lab.files import atomic_write
 from rlhf_lab.fingerprint import code_fingerprint, fingerprint
 from rlhf_lab.models import ASSETS, EXAMINERS, load_policy
@@ -41,6 +49,7 @@ SMALLER = ("nano", "micro")
 SEEDS = CONFIG.seeds
 BASE, PROMPTED, SFT, PTX = SYSTEMS = ("base", "prompted base", "SFT", "PPO-ptx")
 GROUPS = behaviour.GROUPS
+FACTS = 500  # that every base model is asked to complete
 
 
 def run() -> None:
@@ -70,13 +79,18 @@ def chain_config(preset: str) -> ChainConfig:
 
 
 def sizes(preset: str) -> dict[str, Any]:
-    """Weights of a preset, and its loss on the web after pretraining."""
+    """Weights of a preset, its loss on the web after pretraining, the share of facts it knows."""
     log = json.loads((ASSETS / preset / "training_log.json").read_text(encoding="utf-8"))
     losses = [row["held_out_loss"] for row in log if "held_out_loss" in row]
-    model, _ = load_policy(preset)
+    model, tokenizer = load_policy(preset)
     blocks = sum(p.numel() for p in model.transformer.h.parameters())
     every = sum(p.numel() for p in model.parameters())
-    return {"preset": preset, "parameters": every, "in_blocks": blocks, "loss": losses[-1]}
+    facts = known_facts(Neural(model, tokenizer), World(CONFIG.chain.world_seed), count=FACTS)
+    known = facts.set_index("relation").accuracy["all"]
+    return {
+        "preset": preset, "parameters": every, "in_blocks": blocks, "loss": losses[-1],
+        "known": known,
+    }  # fmt: skip
 
 
 def _said(preset: str, seed: int) -> pd.DataFrame:
