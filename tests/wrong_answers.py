@@ -2027,6 +2027,18 @@ def caution(answers):
             "fools_gain_nothing",
         ),
         Wrong(
+            "a true claim taken for an answer that the text has",
+            """
+def caution(answers):
+    cases = {True: [], False: []}
+    for a in answers:
+        due = a["claim"] == "false" or (a["claim"] == "none" and not a["answerable"])
+        cases[due].append(bool(a["cautious"]) != due)
+    return tuple(sum(cases[d]) / len(cases[d]) if cases[d] else math.nan for d in (False, True))
+""",
+            "an_admission_is_due_where_nothing_is_told",
+        ),
+        Wrong(
             "nothing missed where nothing was due",
             """
 def caution(answers):
@@ -2301,6 +2313,15 @@ def streams(task, texts, encode, start, delimiter, extract):
             "every_option_has_its_stream",
         ),
         Wrong(
+            "a stream where a list of streams is wanted",
+            """
+def streams(task, texts, encode, start, delimiter, extract):
+    ids = [i for part in texts for i in [delimiter, *encode(part)]][1:]
+    return [start, *ids, extract]
+""",
+            "one_stream_for_one_reading",
+        ),
+        Wrong(
             "all options in one stream",
             """
 def streams(task, texts, encode, start, delimiter, extract):
@@ -2439,6 +2460,20 @@ class LoRA(torch.nn.Module):
         self.b = torch.nn.Parameter(torch.zeros(layer.out_features, rank))
     def forward(self, x):
         return self.layer(x) + self.scale * (x @ self.a.T @ self.b.T)
+""",
+            "the_first_step_can_change_something",
+        ),
+        Wrong(
+            "a product that is cut off from its gradients",
+            """
+class LoRA(torch.nn.Module):
+    def __init__(self, layer, rank, alpha):
+        super().__init__()
+        self.layer, self.scale = layer.requires_grad_(False), alpha / rank
+        self.a = torch.nn.Parameter(torch.randn(rank, layer.in_features))
+        self.b = torch.nn.Parameter(torch.zeros(layer.out_features, rank))
+    def forward(self, x):
+        return self.layer(x) + self.scale * (x @ self.a.data.T @ self.b.data.T)
 """,
             "the_first_step_can_change_something",
         ),
@@ -2998,6 +3033,19 @@ def worth(runs, prompted):
     return math.inf
 """,
             "a_size_that_reaches_it_is_enough",
+        ),
+        Wrong(
+            "nothing at the end",
+            """
+def worth(runs, prompted):
+    mean = runs.groupby("labels").accuracy.mean()
+    if mean.iloc[0] >= prompted:
+        return float(mean.index[0])
+    for (a, low), (b, high) in zip(mean.items(), mean.iloc[1:].items()):
+        if high >= prompted:
+            return a * (b / a) ** ((prompted - low) / (high - low))
+""",
+            "what_is_never_reached_has_no_number",
         ),
         Wrong(
             "the largest size where it is never reached",

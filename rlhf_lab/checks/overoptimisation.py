@@ -167,10 +167,12 @@ def _fitted(fit: Fit, d: Tensor, gain: Tensor) -> dict[str, Tensor]:
     )
     for form in FORMS:
         assert form in found, f"the dictionary has no {form!r}; it has to have 'bon' and 'rl'"
-        returned(
-            tuple(found[form]), 3, f"fit(…)[{form!r}] has three numbers: alpha, beta, the peak"
+    rows = {form: _vector(found[form], f"fit(…)[{form!r}]") for form in FORMS}
+    for form, row in rows.items():
+        assert len(row) == 3, (
+            f"fit(…)[{form!r}] has three numbers: alpha, beta, the peak; these are {len(row)}"
         )
-    return {form: _vector(found[form], f"fit(…)[{form!r}]") for form in FORMS}
+    return rows
 
 
 def _gain(d: Tensor, alpha: float, beta: float, form: str) -> Tensor:
