@@ -1773,6 +1773,24 @@ def fit(d, gain):
             "the_start_says_nothing",
         ),
         Wrong(
+            "a parabola may never turn, a logarithm always does",
+            """
+def fit(d, gain):
+    d, gain = d[d > 0], gain[d > 0]
+    found = {}
+    for form, bent in {"bon": d * d, "rl": d * d.log()}.items():
+        columns = torch.stack([d, -bent], 1)
+        alpha, beta = torch.linalg.lstsq(columns, gain[:, None]).solution[:, 0].tolist()
+        if form == "rl":
+            peak = math.exp(alpha / beta - 1)
+        else:
+            peak = alpha / (2 * beta) if beta > 0 else math.inf
+        found[form] = (alpha, beta, peak)
+    return found
+""",
+            "what_never_turns_has_no_peak",
+        ),
+        Wrong(
             "a peak before the start",
             """
 def fit(d, gain):

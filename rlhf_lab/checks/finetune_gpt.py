@@ -113,8 +113,9 @@ def _streams(streams: Streams, task: str, texts: tuple[str, ...], wanted: list[l
              hint: str, special: tuple[int, int, int] = (50, 60, 70)) -> None:  # fmt: skip
     found = streams(task, texts, _encode, *special)
     assert found is not None, "streams returns a list of rows, and returned None"
+    found = list(found)
     assert all(hasattr(row, "__iter__") for row in found), (
-        f"streams returns a list of streams, and each is a list, also where there is one only: "
+        "streams returns a list of streams, and each is a list, also where there is one only: "
         f"[[…]]; for {task} it returned {found}"
     )
     rows = [[int(i) for i in row] for row in found]
