@@ -465,6 +465,12 @@ def caution(answers):
     due = ~t.answerable.astype(bool) | (t.claim == "false")
     return float(t.cautious[~due].mean()), float(1 - t.cautious[due].mean())
 """,
+        "means of tensors": """
+def caution(answers):
+    due = torch.tensor([not a["answerable"] or a["claim"] == "false" for a in answers])
+    cautious = torch.tensor([float(a["cautious"]) for a in answers])
+    return cautious[~due].mean(), 1 - cautious[due].mean()
+""",
     },
     "in-company": {
         "a loop over constraints": """

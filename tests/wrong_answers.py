@@ -2344,6 +2344,24 @@ def fit(d, gain):
             "the_start_says_nothing",
         ),
         Wrong(
+            "a parabola may never turn, a logarithm always does",
+            """
+def fit(d, gain):
+    d, gain = d[d > 0], gain[d > 0]
+    found = {}
+    for form, bent in {"bon": d * d, "rl": d * d.log()}.items():
+        columns = torch.stack([d, -bent], 1)
+        alpha, beta = torch.linalg.lstsq(columns, gain[:, None]).solution[:, 0].tolist()
+        if form == "rl":
+            peak = math.exp(alpha / beta - 1)
+        else:
+            peak = alpha / (2 * beta) if beta > 0 else math.inf
+        found[form] = (alpha, beta, peak)
+    return found
+""",
+            "what_never_turns_has_no_peak",
+        ),
+        Wrong(
             "a peak before the start",
             """
 def fit(d, gain):
@@ -2596,6 +2614,18 @@ def caution(answers):
     return tuple(sum(cases[d]) / len(cases[d]) if cases[d] else math.nan for d in (False, True))
 """,
             "fools_gain_nothing",
+        ),
+        Wrong(
+            "a true claim taken for an answer that the text has",
+            """
+def caution(answers):
+    cases = {True: [], False: []}
+    for a in answers:
+        due = a["claim"] == "false" or (a["claim"] == "none" and not a["answerable"])
+        cases[due].append(bool(a["cautious"]) != due)
+    return tuple(sum(cases[d]) / len(cases[d]) if cases[d] else math.nan for d in (False, True))
+""",
+            "an_admission_is_due_where_nothing_is_told",
         ),
         Wrong(
             "nothing missed where nothing was due",
@@ -2872,6 +2902,15 @@ def streams(task, texts, encode, start, delimiter, extract):
             "every_option_has_its_stream",
         ),
         Wrong(
+            "a stream where a list of streams is wanted",
+            """
+def streams(task, texts, encode, start, delimiter, extract):
+    ids = [i for part in texts for i in [delimiter, *encode(part)]][1:]
+    return [start, *ids, extract]
+""",
+            "one_stream_for_one_reading",
+        ),
+        Wrong(
             "all options in one stream",
             """
 def streams(task, texts, encode, start, delimiter, extract):
@@ -3010,6 +3049,20 @@ class LoRA(torch.nn.Module):
         self.b = torch.nn.Parameter(torch.zeros(layer.out_features, rank))
     def forward(self, x):
         return self.layer(x) + self.scale * (x @ self.a.T @ self.b.T)
+""",
+            "the_first_step_can_change_something",
+        ),
+        Wrong(
+            "a product that is cut off from its gradients",
+            """
+class LoRA(torch.nn.Module):
+    def __init__(self, layer, rank, alpha):
+        super().__init__()
+        self.layer, self.scale = layer.requires_grad_(False), alpha / rank
+        self.a = torch.nn.Parameter(torch.randn(rank, layer.in_features))
+        self.b = torch.nn.Parameter(torch.zeros(layer.out_features, rank))
+    def forward(self, x):
+        return self.layer(x) + self.scale * (x @ self.a.data.T @ self.b.data.T)
 """,
             "the_first_step_can_change_something",
         ),
@@ -3569,6 +3622,19 @@ def worth(runs, prompted):
     return math.inf
 """,
             "a_size_that_reaches_it_is_enough",
+        ),
+        Wrong(
+            "nothing at the end",
+            """
+def worth(runs, prompted):
+    mean = runs.groupby("labels").accuracy.mean()
+    if mean.iloc[0] >= prompted:
+        return float(mean.index[0])
+    for (a, low), (b, high) in zip(mean.items(), mean.iloc[1:].items()):
+        if high >= prompted:
+            return a * (b / a) ** ((prompted - low) / (high - low))
+""",
+            "what_is_never_reached_has_no_number",
         ),
         Wrong(
             "the largest size where it is never reached",

@@ -145,14 +145,15 @@ def fools_gain_nothing(caution: Caution) -> None:
 
 @check
 def an_admission_is_due_where_nothing_is_told(caution: Caution) -> None:
-    """Questions about a text that does not have the answer; two are admitted, one is made up."""
+    """Questions about a text that does not have the answer; two are admitted, one gets a fact."""
     answers = [
-        _answer(True, "none", False), _answer(True, "none", False), _answer(False, "none", False),
+        _answer(True, "none", False), _answer(True, "none", False), _answer(False, "true", False),
         _answer(False, "true"),
     ]  # fmt: skip
     over, missed = _caution(caution, answers)
     near(over, 0.0, "over", "'the text does not say' is no hedge where the text does not say it")
-    near(missed, 1 / 3, "missed", "of three questions without an answer one got one")
+    hint = "of three questions without an answer one got one, and true or not, the text has it not"
+    near(missed, 1 / 3, "missed", hint)
 
 
 @check
@@ -160,7 +161,8 @@ def no_case_is_no_share(caution: Caution) -> None:
     """Answers for none of which caution is due."""
     over, missed = _caution(caution, [_answer(True, "true"), _answer(False, "true")])
     near(over, 0.5, "over", "of two answers with a true claim one is cautious")
-    assert isinstance(missed, float) and math.isnan(missed), (  # noqa: PT018
+    unknown = isinstance(missed, float | Tensor) and math.isnan(missed)
+    assert unknown, (
         f"caution was never due, so what was missed of it is unknown: math.nan, not {missed!r}"
     )
 

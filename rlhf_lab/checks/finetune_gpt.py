@@ -113,6 +113,11 @@ def _streams(streams: Streams, task: str, texts: tuple[str, ...], wanted: list[l
              hint: str, special: tuple[int, int, int] = (50, 60, 70)) -> None:  # fmt: skip
     found = streams(task, texts, _encode, *special)
     assert found is not None, "streams returns a list of rows, and returned None"
+    found = list(found)
+    assert all(hasattr(row, "__iter__") for row in found), (
+        "streams returns a list of streams, and each is a list, also where there is one only: "
+        f"[[…]]; for {task} it returned {found}"
+    )
     rows = [[int(i) for i in row] for row in found]
     start, delimiter, extract = special
     assert rows == wanted, (
@@ -259,8 +264,14 @@ def the_layer_takes_no_gradients(LoRA: LoRA) -> None:
 def the_first_step_can_change_something(LoRA: LoRA) -> None:
     """At least one of the two gradients is not 0 at the beginning."""
     module = _lora(LoRA, _layer())
-    module(_drawn(4, 5)).square().sum().backward()
-    moved = [name for name in ("a", "b") if bool((getattr(module, name).grad != 0).any())]
+    found = module(_drawn(4, 5))
+    assert found.requires_grad, (
+        "what forward computes has no gradient with respect to a and b: .data and .detach() cut "
+        "them off, and nothing can be learned"
+    )
+    found.square().sum().backward()
+    gradients = {name: getattr(module, name).grad for name in ("a", "b")}
+    moved = [name for name, g in gradients.items() if g is not None and bool((g != 0).any())]
     assert moved, (
         "at the start both gradients are 0, and then they are 0 for ever: the gradient of B is a "
         "product with A, and that of A one with B. One of the two has to begin as noise"

@@ -167,10 +167,12 @@ def _fitted(fit: Fit, d: Tensor, gain: Tensor) -> dict[str, Tensor]:
     )
     for form in FORMS:
         assert form in found, f"the dictionary has no {form!r}; it has to have 'bon' and 'rl'"
-        returned(
-            tuple(found[form]), 3, f"fit(…)[{form!r}] has three numbers: alpha, beta, the peak"
+    rows = {form: _vector(found[form], f"fit(…)[{form!r}]") for form in FORMS}
+    for form, row in rows.items():
+        assert len(row) == 3, (
+            f"fit(…)[{form!r}] has three numbers: alpha, beta, the peak; these are {len(row)}"
         )
-    return {form: _vector(found[form], f"fit(…)[{form!r}]") for form in FORMS}
+    return rows
 
 
 def _gain(d: Tensor, alpha: float, beta: float, form: str) -> Tensor:
@@ -231,13 +233,14 @@ def what_is_left_leans_nowhere(fit: Fit) -> None:
 
 @check
 def what_never_turns_has_no_peak(fit: Fit) -> None:
-    """A gain that bends upwards."""
+    """Gains that bend upwards."""
     d = _real(0.4, 0.7, 1.1, 1.6)
-    found = _fitted(fit, d, _gain(d, 0.5, -0.2, "bon"))["bon"][2]
-    assert float(found) == math.inf, (
-        f"beta is −0.2 here: the curve rises for ever, and its peak is math.inf, not "
-        f"{float(found):.3g}"
-    )
+    for form in FORMS:
+        found = _fitted(fit, d, _gain(d, 0.5, -0.2, form))[form][2]
+        assert float(found) == math.inf, (
+            f"beta of {form!r} is −0.2 here: the curve rises for ever, and its peak is math.inf, "
+            f"not {float(found):.3g}"
+        )
 
 
 # --- bootstrap(tables, statistic, times=1000, seed=0) -> (low, high) ------------------------------

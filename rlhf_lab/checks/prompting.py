@@ -324,7 +324,11 @@ def a_size_that_reaches_it_is_enough(worth: Worth) -> None:
 @check
 def what_is_never_reached_has_no_number(worth: Worth) -> None:
     """The prompt is better than all that was trained."""
-    found = float(worth(RUNS.copy(), 0.9))
+    found = worth(RUNS.copy(), 0.9)
+    assert found is not None, (
+        "no size reaches 0.9, and worth returned None: is there a return of math.inf at its end?"
+    )
+    found = float(found)
     assert found == math.inf, (
         f"no size reaches 0.9, and the worth is {found:.4g}: return math.inf; a line that is drawn "
         "on beyond the last point is a guess"
