@@ -8,6 +8,7 @@ from benchmarks import (
     architectures,
     behaviour,
     bug_clinic,
+    calibration,
     claims,
     embeddings,
     failures,
@@ -22,6 +23,7 @@ from benchmarks import (
     over_optimisation,
     page_models,
     policy_gradient,
+    predicted_loss,
     quickstart,
     reactions,
     reward_model,
@@ -57,6 +59,8 @@ BENCHMARKS = {
     "reactions": reactions,
     "lighthouse": lighthouse,
     "architectures": architectures,
+    "calibration": calibration,
+    "predicted_loss": predicted_loss,
     "claims": claims,
 }
 

@@ -32,7 +32,10 @@ VERDICTS = (
     "not reproduced", "reproduced", "by construction", "not tested yet",
     "not testable at this size",
 )  # fmt: skip
-SUBJECTS = ("preference", "tax", "truth", "toxicity", "labelers", "stages", "failures", "proxy")
+SUBJECTS = (
+    "preference", "tax", "truth", "toxicity", "labelers", "stages", "failures", "proxy",
+    "calibration", "prediction",
+)  # fmt: skip
 WHY = ("contrary", "undecided")  # for a claim that was not reproduced; in this order on the page
 DIGITS = {
     "points": 1, "nats per token": 3, "nats per pair": 3, "utility points": 2,
@@ -100,6 +103,8 @@ def label(claim: Claim) -> str:
         "stages": _("SFT and reward model"),
         "failures": _("Failures"),
         "proxy": _("Over-optimisation"),
+        "calibration": _("Calibration"),
+        "prediction": _("Predicted loss"),
     }
     why = {"contrary": _("the contrary holds here"), "undecided": _("our runs leave it open")}
     subject = subjects[claim["about"]]

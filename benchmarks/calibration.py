@@ -1,0 +1,127 @@
+"""How sure are base, SFT, PPO and PPO-ptx of their choices, and how often are they right?
+
+Writes ``book/results/calibration``. Questions with four endings of a story or two values of a fact,
+and the next tokens of held-out documents, for the policies of the published sweep at the default β
+(``runs/sweep``; what is missing of them is run). As in figure 8 of GPT-4's technical report, each
+choice is a prediction: its probability among the choices, and whether it is the right one.
+
+Written before the first run: post-training costs calibration if the error (``eq-ece``) over all
+choices of the zero-shot story endings is larger for PPO with γ = 0 than for the base model, with
+the whole interval over seeds.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from torch import nn
+
+from benchmarks import behaviour, failures
+from benchmarks.sweep import CONFIG
+from rlhf_lab.evaluate import Neural
+from rlhf_lab.files import atomic_write
+from rlhf_lab.lineage import calibration
+from rlhf_lab.provenance import manifest
+from rlhf_lab.world import World
+
+FOLDER = Path(__file__).parents[1] / "book" / "results" / "calibration"
+SEEDS = CONFIG.seeds
+SYSTEMS = ("base", "SFT", *behaviour.GAMMAS)
+TOKENS = "next tokens"
+SWEPT = 100  # questions per suite of the sweep
+
+
+@dataclass(frozen=True)
+class Config:
+    """How much is asked.
+
+    Attributes:
+        suites: multiple-choice benchmarks.
+        questions: of each; fewer where the test split holds no more.
+        documents: of the web's test split, whose tokens are predicted.
+    """
+
+    suites: tuple[str, ...] = ("story ending/0", "story ending/2", "misconceptions, likelihood/0")
+    questions: int = 500
+    documents: int = 300
+
+
+def run() -> None:
+    """Measure every policy, write the tables."""
+    started, config = time.time(), Config()
+    world = World(CONFIG.chain.world_seed)
+    rows: list[dict[str, Any]] = []
+    bins: list[pd.DataFrame] = []
+    for seed in SEEDS:
+        chain = failures._chain(seed)
+        for system in SYSTEMS:
+            model = failures._system(system, chain)
+            for row, table in measure(world, model, chain.tokenizer, config):
+                rows.append({"seed": seed, "system": system, **row})
+                names = {"seed": seed, "system": system, "asked": row["asked"]}
+                bins.append(table.assign(**names)[[*names, *table.columns]])
+    tables = {"errors": pd.DataFrame(rows), "reliability": pd.concat(bins)}
+    for name, table in tables.items():
+        atomic_write(FOLDER / f"{name}.csv", table.to_csv(index=False, float_format="%.5g"))
+    shown = tables["errors"].groupby(["asked", "system"], sort=False)
+    print(shown.mean(numeric_only=True).drop(columns="seed").round(3).to_string())
+    about = manifest(
+        "python -m benchmarks calibration", {"Config": config, "SweepConfig": CONFIG}, SEEDS,
+        started,
+    )  # fmt: skip
+    atomic_write(FOLDER / "manifest.json", json.dumps(about, indent=2, ensure_ascii=False) + "\n")
+
+
+def measure(
+    world: World, model: nn.Module, tokenizer: Any, config: Config
+) -> list[tuple[dict[str, Any], pd.DataFrame]]:
+    """For each suite and the next tokens: one row, and the reliability table behind it.
+
+    ``accuracy`` and mean ``confidence`` are those of the likeliest choice; ``ece`` is over all
+    choices and ``ece_top`` over the likeliest ones (for tokens both are the likeliest);
+    ``by_chance``, what exact probabilities would show; ``temperature`` and ``ece_scaled``: fitted
+    on every second question and measured on the others, beside ``ece_others`` without it;
+    ``swept``, accuracy on the questions that the sweep asks.
+    """
+    found = []
+    for label in config.suites:
+        items = world.suites()[label].items(config.questions)
+        logprobs, right = calibration.choice_logprobs(Neural(model, tokenizer), items)
+        chances = calibration.choice_probabilities(logprobs)
+        confidence, correct = calibration.top_choices(chances, right)
+        every = calibration.all_choices(chances, right)
+        half, rest = slice(0, None, 2), slice(1, None, 2)
+        temperature = calibration.fitted_temperature(logprobs[half], right[half])
+        scaled = calibration.choice_probabilities(logprobs[rest], temperature)
+        row = {
+            "asked": label,
+            "count": len(items),
+            "accuracy": correct.mean(),
+            "confidence": confidence.mean(),
+            "ece": calibration.expected_calibration_error(*every),
+            "ece_top": calibration.expected_calibration_error(confidence, correct),
+            "by_chance": calibration.error_if_calibrated(chances),
+            "temperature": temperature,
+            "ece_others": _error(chances[rest], right[rest]),
+            "ece_scaled": _error(scaled, right[rest]),
+            "swept": correct[:SWEPT].mean(),
+        }
+        found.append((row, calibration.reliability(*every)))
+    texts = [document.text for document in world.documents(config.documents, split="test")]
+    stated, true = calibration.next_tokens(model, tokenizer, texts)
+    error = calibration.expected_calibration_error(stated, true)
+    row = {
+        "asked": TOKENS, "count": len(stated), "accuracy": true.mean(),
+        "confidence": stated.mean(), "ece": error, "ece_top": error,
+    }  # fmt: skip
+    return [*found, (row, calibration.reliability(stated, true))]
+
+
+def _error(chances: np.ndarray, right: np.ndarray) -> float:
+    return calibration.expected_calibration_error(*calibration.all_choices(chances, right))
