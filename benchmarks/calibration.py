@@ -12,6 +12,7 @@ the whole interval over seeds.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from dataclasses import dataclass
@@ -25,12 +26,14 @@ from torch import nn
 from benchmarks import behaviour, failures
 from benchmarks.sweep import CONFIG
 from rlhf_lab.evaluate import Neural
-from rlhf_lab.files import atomic_write
+from rlhf_lab.files import atomic_write, file_hash
+from rlhf_lab.fingerprint import code_fingerprint, fingerprint
 from rlhf_lab.lineage import calibration
 from rlhf_lab.provenance import manifest
 from rlhf_lab.world import World
 
-FOLDER = Path(__file__).parents[1] / "book" / "results" / "calibration"
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "book" / "results" / "calibration"
 SEEDS = CONFIG.seeds
 SYSTEMS = ("base", "SFT", *behaviour.GAMMAS)
 TOKENS = "next tokens"
@@ -47,7 +50,7 @@ class Config:
         documents: of the web's test split, whose tokens are predicted.
     """
 
-    suites: tuple[str, ...] = ("story ending/0", "story ending/2", "misconceptions, likelihood/0")
+    suites: tuple[str, ...] = ("story ending/0", "misconceptions, likelihood/0")
     questions: int = 500
     documents: int = 300
 
@@ -55,18 +58,18 @@ class Config:
 def run() -> None:
     """Measure every policy, write the tables."""
     started, config = time.time(), Config()
-    world = World(CONFIG.chain.world_seed)
-    rows: list[dict[str, Any]] = []
-    bins: list[pd.DataFrame] = []
-    for seed in SEEDS:
-        chain = failures._chain(seed)
-        for system in SYSTEMS:
-            model = failures._system(system, chain)
-            for row, table in measure(world, model, chain.tokenizer, config):
-                rows.append({"seed": seed, "system": system, **row})
-                names = {"seed": seed, "system": system, "asked": row["asked"]}
-                bins.append(table.assign(**names)[[*names, *table.columns]])
-    tables = {"errors": pd.DataFrame(rows), "reliability": pd.concat(bins)}
+    found = [
+        {"seed": seed, "system": system, **row}
+        for seed in SEEDS
+        for system in SYSTEMS
+        for row in _measured(system, seed if system != "base" else SEEDS[0], config)
+    ]
+    bins = [
+        {**{name: row[name] for name in ("seed", "system", "asked")}, **line}
+        for row in found
+        for line in row.pop("reliability")
+    ]
+    tables = {"errors": pd.DataFrame(found), "reliability": pd.DataFrame(bins)}
     for name, table in tables.items():
         atomic_write(FOLDER / f"{name}.csv", table.to_csv(index=False, float_format="%.5g"))
     shown = tables["errors"].groupby(["asked", "system"], sort=False)
@@ -78,18 +81,33 @@ def run() -> None:
     atomic_write(FOLDER / "manifest.json", json.dumps(about, indent=2, ensure_ascii=False) + "\n")
 
 
+def _measured(system: str, seed: int, config: Config) -> list[dict[str, Any]]:
+    """Rows about one policy, which all seeds share of the base model; read if they are there."""
+    code = [code_fingerprint("rlhf_lab.sweep", "rlhf_lab.lineage.calibration")]
+    code.append(file_hash(Path(__file__)))
+    key = fingerprint([*code, dataclasses.asdict(config), dataclasses.asdict(CONFIG)])
+    path = ROOT / "runs" / f"calibration-{key}" / f"{SYSTEMS.index(system)}-seed-{seed}.json"
+    if not path.is_file():
+        chain = failures._chain(seed)
+        rows = measure(chain.world, failures._system(system, chain), chain.tokenizer, config)
+        atomic_write(path, json.dumps(rows))
+    found: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
 def measure(
     world: World, model: nn.Module, tokenizer: Any, config: Config
-) -> list[tuple[dict[str, Any], pd.DataFrame]]:
-    """For each suite and the next tokens: one row, and the reliability table behind it.
+) -> list[dict[str, Any]]:
+    """One row for each suite and one for the next tokens.
 
     ``accuracy`` and mean ``confidence`` are those of the likeliest choice; ``ece`` is over all
     choices and ``ece_top`` over the likeliest ones (for tokens both are the likeliest);
     ``by_chance``, what exact probabilities would show; ``temperature`` and ``ece_scaled``: fitted
     on every second question and measured on the others, beside ``ece_others`` without it;
-    ``swept``, accuracy on the questions that the sweep asks.
+    ``swept``, accuracy on the questions that the sweep asks; ``reliability``, the bins behind
+    ``ece``.
     """
-    found = []
+    found: list[dict[str, Any]] = []
     for label in config.suites:
         items = world.suites()[label].items(config.questions)
         logprobs, right = calibration.choice_logprobs(Neural(model, tokenizer), items)
@@ -111,16 +129,18 @@ def measure(
             "ece_others": _error(chances[rest], right[rest]),
             "ece_scaled": _error(scaled, right[rest]),
             "swept": correct[:SWEPT].mean(),
+            "reliability": calibration.reliability(*every).to_dict("records"),
         }
-        found.append((row, calibration.reliability(*every)))
+        found.append(row)
     texts = [document.text for document in world.documents(config.documents, split="test")]
     stated, true = calibration.next_tokens(model, tokenizer, texts)
     error = calibration.expected_calibration_error(stated, true)
     row = {
         "asked": TOKENS, "count": len(stated), "accuracy": true.mean(),
         "confidence": stated.mean(), "ece": error, "ece_top": error,
+        "reliability": calibration.reliability(stated, true).to_dict("records"),
     }  # fmt: skip
-    return [*found, (row, calibration.reliability(stated, true))]
+    return [*found, row]
 
 
 def _error(chances: np.ndarray, right: np.ndarray) -> float:
