@@ -33,7 +33,7 @@ from transformers import GPT2LMHeadModel
 
 from rlhf_lab.config import PretrainConfig
 from rlhf_lab.errors import InputError
-from rlhf_lab.files import atomic_write, file_hash
+from rlhf_lab.files import atomic_write
 from rlhf_lab.fingerprint import code_fingerprint, fingerprint
 from rlhf_lab.lineage.predictable import LossLaw, through_three, with_exponent, with_floor
 from rlhf_lab.models import ASSETS, load_policy
@@ -113,9 +113,9 @@ def curve(preset: str) -> dict[int, float]:
 
 def _short(config: Config, seed: int) -> dict[str, Any]:
     """One short run; read where this code has made it."""
-    code = [code_fingerprint("rlhf_lab.pretrain", "rlhf_lab.shards"), file_hash(Path(__file__))]
-    key = fingerprint([*code, dataclasses.asdict(config), seed])
-    path = ROOT / "runs" / f"predicted-loss-{key}.json"
+    code = code_fingerprint("rlhf_lab.pretrain", "rlhf_lab.shards")
+    settings = [config.preset, config.steps, config.documents]
+    path = ROOT / "runs" / f"predicted-loss-{fingerprint([code, *settings, seed])}.json"
     if not path.is_file():
         atomic_write(path, json.dumps(short_run(config, seed)))
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
