@@ -13,6 +13,7 @@ the whole interval over seeds.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import time
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ from rlhf_lab.fingerprint import code_fingerprint, fingerprint
 from rlhf_lab.lineage import calibration
 from rlhf_lab.provenance import manifest
 from rlhf_lab.world import World
+from rlhf_lab.world.suites import Item
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "book" / "results" / "calibration"
@@ -51,8 +53,8 @@ class Config:
     """
 
     suites: tuple[str, ...] = ("story ending/0", "misconceptions, likelihood/0")
-    questions: int = 500
-    documents: int = 300
+    questions: int = 300
+    documents: int = 200
 
 
 def run() -> None:
@@ -81,6 +83,11 @@ def run() -> None:
     atomic_write(FOLDER / "manifest.json", json.dumps(about, indent=2, ensure_ascii=False) + "\n")
 
 
+@functools.cache
+def _world() -> World:
+    return World(CONFIG.chain.world_seed)
+
+
 def _measured(system: str, seed: int, config: Config) -> list[dict[str, Any]]:
     """Rows about one policy, which all seeds share of the base model; read if they are there."""
     code = [code_fingerprint("rlhf_lab.sweep", "rlhf_lab.lineage.calibration")]
@@ -89,7 +96,7 @@ def _measured(system: str, seed: int, config: Config) -> list[dict[str, Any]]:
     path = ROOT / "runs" / f"calibration-{key}" / f"{SYSTEMS.index(system)}-seed-{seed}.json"
     if not path.is_file():
         chain = failures._chain(seed)
-        rows = measure(chain.world, failures._system(system, chain), chain.tokenizer, config)
+        rows = measure(_world(), failures._system(system, chain), chain.tokenizer, config)
         atomic_write(path, json.dumps(rows))
     found: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
     return found
@@ -109,7 +116,7 @@ def measure(
     """
     found: list[dict[str, Any]] = []
     for label in config.suites:
-        items = world.suites()[label].items(config.questions)
+        items = _questions(world, label, config.questions)
         logprobs, right = calibration.choice_logprobs(Neural(model, tokenizer), items)
         chances = calibration.choice_probabilities(logprobs)
         confidence, correct = calibration.top_choices(chances, right)
@@ -132,8 +139,7 @@ def measure(
             "reliability": calibration.reliability(*every).to_dict("records"),
         }
         found.append(row)
-    texts = [document.text for document in world.documents(config.documents, split="test")]
-    stated, true = calibration.next_tokens(model, tokenizer, texts)
+    stated, true = calibration.next_tokens(model, tokenizer, _texts(world, config.documents))
     error = calibration.expected_calibration_error(stated, true)
     row = {
         "asked": TOKENS, "count": len(stated), "accuracy": true.mean(),
@@ -141,6 +147,17 @@ def measure(
         "reliability": calibration.reliability(stated, true).to_dict("records"),
     }  # fmt: skip
     return [*found, row]
+
+
+@functools.lru_cache(maxsize=4)
+def _questions(world: World, label: str, count: int) -> list[Item]:
+    """The same for every policy; making them takes longer than asking them."""
+    return world.suites()[label].items(count)
+
+
+@functools.lru_cache(maxsize=1)
+def _texts(world: World, count: int) -> list[str]:
+    return [document.text for document in world.documents(count, split="test")]
 
 
 def _error(chances: np.ndarray, right: np.ndarray) -> float:
