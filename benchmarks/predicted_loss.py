@@ -1,14 +1,14 @@
 """What does a law through the smaller presets predict of the final loss of the next one?
 
-Writes ``book/results/predicted-loss``: the finished runs (logs shipped with the presets), short runs
-of the smallest preset, and predictions. The short runs, five seeds, are finished runs of their own:
-they show how far a point inside the long run is from them, and how far seeds differ. That
+Writes ``book/results/predicted-loss``: the finished runs (logs shipped with the presets), short
+runs of the smallest preset, and predictions. The short runs, five seeds, are finished runs of their
+own: they show how far a point inside the long run is from them, and how far seeds differ. That
 difference, relative to the loss, is taken as the noise of every final loss; models are too dear to
 be trained five times.
 
-``tiny`` is predicted from ``nano`` and ``micro`` alone. Two runs leave one of the law's three numbers
-free, so its interval is what every floor from nothing to the loss of ``micro`` gives. ``tiny`` had
-been trained, and its loss was known, when this was written.
+``tiny`` is predicted from ``nano`` and ``micro`` alone. Two runs leave one of the law's three
+numbers free, so its interval is what every floor from nothing to the loss of ``micro`` gives.
+``tiny`` had been trained, and its loss was known, when this was written.
 
 ``base`` (d 256, five layers, the same recipe) is predicted from all three. Written before it was
 trained: the prediction holds if its final held-out loss lies in the interval of the row
@@ -162,12 +162,14 @@ def predictions(runs: pd.DataFrame, short: np.ndarray, draws: int) -> pd.DataFra
         draws: of noise, or of the floor.
 
     Returns:
-        ``target, basis, count`` (which weights C counts), ``b, c`` of the law, ``loss`` with ``low``
-        and ``high``: a 95 % interval where ``basis`` is a range, otherwise NaN.
+        ``target, basis, count`` (which weights C counts), ``b, c`` of the law, ``loss`` with
+        ``low`` and ``high``: a 95 % interval where ``basis`` is a range, otherwise NaN.
     """
     rows = []
     for count, column in zip(COUNTS, ("with_output", "in_blocks"), strict=True):
-        flops = [float(training_flops(n, d)) for n, d in zip(runs[column], runs.tokens, strict=True)]
+        flops = [
+            float(training_flops(n, d)) for n, d in zip(runs[column], runs.tokens, strict=True)
+        ]
         losses = runs.loss.to_list()
         rows += _third(flops[:3], losses[:2], count)
         rows.append(_fourth(flops, losses[:3], count, short, draws))

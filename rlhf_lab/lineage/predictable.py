@@ -7,6 +7,7 @@ come down yet, belongs to no law of finished runs.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import overload
 
@@ -69,9 +70,7 @@ def with_exponent(
     return LossLaw(a=a, b=exponent, c=losses[0] - a * first)
 
 
-def through_three(
-    flops: tuple[float, float, float], losses: tuple[float, float, float]
-) -> LossLaw:
+def through_three(flops: tuple[float, float, float], losses: tuple[float, float, float]) -> LossLaw:
     """The one law through three finished runs.
 
     (L₁ − L₃)/(L₁ − L₂) depends on b alone; b is looked for, then a and c follow.
@@ -100,8 +99,8 @@ def through_three(
 
 
 def _require_order(flops: tuple[float, ...], losses: tuple[float, ...]) -> None:
-    rising = all(x < y for x, y in zip(flops, flops[1:], strict=False))
-    falling = all(x > y for x, y in zip(losses, losses[1:], strict=False))
+    rising = all(x < y for x, y in itertools.pairwise(flops))
+    falling = all(x > y for x, y in itertools.pairwise(losses))
     if not (rising and falling and flops[0] > 0):
         raise InputError(
             "flops, losses", (flops, losses), "more computation and less loss from run to run",
