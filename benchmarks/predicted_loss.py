@@ -163,7 +163,8 @@ def predictions(runs: pd.DataFrame, short: np.ndarray, draws: int) -> pd.DataFra
 
     Returns:
         ``target, basis, count`` (which weights C counts), ``b, c`` of the law, ``loss`` with
-        ``low`` and ``high``: a 95 % interval where ``basis`` is a range, otherwise NaN.
+        ``low`` and ``high``: a 95 % interval where ``basis`` is a range, otherwise NaN; ``solved``,
+        the share of draws through which a law goes.
     """
     rows = []
     for count, column in zip(COUNTS, ("with_output", "in_blocks"), strict=True):
@@ -178,6 +179,7 @@ def predictions(runs: pd.DataFrame, short: np.ndarray, draws: int) -> pd.DataFra
     whole = own.iloc[0].to_dict() | {
         "basis": PUBLISHED, "count": "both", "b": float("nan"), "c": float("nan"),
         "loss": own.loss.mean(), "low": own.low.min(), "high": own.high.max(),
+        "solved": own.solved.min(),
     }  # fmt: skip
     return pd.DataFrame([*rows, whole])
 
@@ -218,8 +220,8 @@ def _fourth(
             continue
         found.append(drawn.loss(flops[3]) * (1 + size * rng.normal()))
     low, _, high = np.quantile(found, QUANTILES)
-    basis = f"three presets, {len(found) / draws:.1%} of draws"
-    return _row(NEXT, basis, count, law, flops[3]) | {"low": low, "high": high}
+    row = _row(NEXT, "three presets", count, law, flops[3])
+    return row | {"low": low, "high": high, "solved": len(found) / draws}
 
 
 def _row(target: str, basis: str, count: str, law: LossLaw, flops: float) -> dict[str, Any]:
