@@ -30,7 +30,7 @@ TEMPERATURES = (0.05, 20.0)  # between which one is looked for
 def expected_calibration_error(
     confidence: np.ndarray, correct: np.ndarray, bins: int = BINS
 ) -> float:
-    """Σ_m n_m/n · |accuracy of bin m − mean confidence in it| (label ``eq-ece``).
+    """Mean distance of accuracy and confidence in a bin, over predictions (label ``eq-ece``).
 
     Args:
         confidence: (n,) probabilities that the model stated.
