@@ -102,9 +102,7 @@ def _measured(system: str, seed: int, config: Config) -> list[dict[str, Any]]:
     return found
 
 
-def measure(
-    world: World, model: nn.Module, tokenizer: Any, config: Config
-) -> list[dict[str, Any]]:
+def measure(world: World, model: nn.Module, tokenizer: Any, config: Config) -> list[dict[str, Any]]:
     """One row for each suite and one for the next tokens.
 
     ``accuracy`` and mean ``confidence`` are those of the likeliest choice; ``ece`` is over all
