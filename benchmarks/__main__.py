@@ -8,6 +8,7 @@ from benchmarks import (
     architectures,
     behaviour,
     bug_clinic,
+    calibration,
     claims,
     code_in_web,
     codex,
@@ -26,6 +27,7 @@ from benchmarks import (
     page_models,
     policy_gradient,
     prompting,
+    predicted_loss,
     quickstart,
     reactions,
     reward_model,
@@ -65,6 +67,8 @@ BENCHMARKS = {
     "architectures": architectures,
     "codex": codex,
     "code_in_web": code_in_web,
+    "calibration": calibration,
+    "predicted_loss": predicted_loss,
     "claims": claims,
 }
 

@@ -1,4 +1,4 @@
-"""Which of the paper's findings come out again here? The findings ledger, from result files.
+"""Which of the papers' findings come out again here? The findings ledger, from result files.
 
 Reads ``book/data/claims.yaml``, where each claim has a rule for its verdict, measures the claim on
 published results, one value per seed, and writes ``book/results/claims.yaml``. Nothing is run and
@@ -152,6 +152,12 @@ class Results:
         own = found[found.arm == arm]
         return 100 * own.pivot(index="seed", columns=["constraint", "number"], values="share")
 
+    def error(self, asked: str) -> pd.DataFrame:
+        """Calibration error in points: rows are seeds, columns systems."""
+        found = self.table("calibration/errors")
+        own = found[found.asked == asked]
+        return 100 * own.pivot(index="seed", columns="system", values="ece")
+
     def of_ceiling(self) -> pd.DataFrame:
         """Percent of what noise allows that the reward model reaches, by group of labelers."""
         found = self.table("behaviour/reward_model")
@@ -194,6 +200,7 @@ VALUES: Mapping[str, Values] = {
     "kl-alone": lambda r: r.cell("loss", 1.0, 0.0) - r.reference("loss", "sft"),
     "mix-costs-reward": lambda r: r.cell("rm_score", BETA, 0.0) - r.cell("rm_score", BETA, 3.0),
     "no-penalty": lambda r: r.cell("gold", BETA, 0.0) - r.cell("gold", 0.0, 0.0),
+    "calibration-lost": lambda r: _gain(r.error("story ending/0"), PPO, BASE),
     "truthful": lambda r: _gain(r.suite("misconceptions/0", "true and informative"), PTX, BASE),
     "hallucination": lambda r: _gain(r.made_up(), BASE, PTX),
     "sft-makes-least-up": lambda r: _gain(r.made_up(), PTX, SFT),

@@ -34,6 +34,7 @@ VERDICTS = (
 )  # fmt: skip
 SUBJECTS = (
     "preference", "tax", "truth", "toxicity", "labelers", "stages", "failures", "proxy", "code",
+    "calibration", "prediction",
 )  # fmt: skip
 WHY = ("contrary", "undecided")  # for a claim that was not reproduced; in this order on the page
 DIGITS = {
@@ -103,6 +104,8 @@ def label(claim: Claim) -> str:
         "failures": _("Failures"),
         "proxy": _("Over-optimisation"),
         "code": _("Code and reasoning"),
+        "calibration": _("Calibration"),
+        "prediction": _("Predicted loss"),
     }
     why = {"contrary": _("the contrary holds here"), "undecided": _("our runs leave it open")}
     subject = subjects[claim["about"]]
