@@ -22,6 +22,15 @@ import yaml
 from rlhf_lab.errors import InputError
 from rlhf_lab.figures import mean_interval
 from rlhf_lab.files import atomic_write
+from rlhf_lab.lineage.knowledge import (
+    GRADES,
+    NOT_ATTEMPTED,
+    RIGHT,
+    abstaining_score,
+    calibration_error,
+    guess_threshold,
+    penalised_score,
+)
 
 BOOK = Path(__file__).parents[1] / "book"
 CLAIMS = BOOK / "data" / "claims.yaml"
@@ -140,6 +149,19 @@ class Results:
         own = found[found.arm == arm]
         return 100 * own.pivot(index="seed", columns=["constraint", "number"], values="share")
 
+    def answered(self, system: str) -> Mapping[int, pd.DataFrame]:
+        """What a system of the knowledge runs replied, by seed, with its ``confidence``."""
+        found = self.table("knowledge/replies")
+        own = found[found.system == system]
+        own = own.assign(confidence=(own.agree / own.attempted).fillna(0.0))
+        return {int(seed): rows for seed, rows in own.groupby("seed")}
+
+    def third(self, system: str, third: str) -> pd.Series:
+        """Percent of replies that are right, about facts of a third by mentions, by seed."""
+        found = self.table("knowledge/frequency")
+        own = found[(found.system == system) & (found.third == third)]
+        return 100 * own.set_index("seed").right
+
     def of_ceiling(self) -> pd.DataFrame:
         """Percent of what noise allows that the reward model reaches, by group of labelers."""
         found = self.table("behaviour/reward_model")
@@ -155,6 +177,7 @@ def _table(path: Path) -> pd.DataFrame:
 LIKE, DISLIKE = (f"best of it, labelers {taste} hedging" for taste in ("like", "dislike"))
 MORE, MORE_FALSE = "SFT, more of the usual", "SFT, more false premises"
 BASE, PROMPTED, SFT, PPO, PTX = "base", "prompted base", "SFT", "PPO, γ = 0", "PPO-ptx"
+SMALL_BASE, LARGE_BASE = "nano, examples", "tiny, examples"
 BETA, GAMMA = 0.02, 1.0  # the defaults
 ENDINGS = "suite/story ending/0"
 FEW, MANY, SMALL = "few", "many", "one layer"  # reward models of the over-optimisation runs
@@ -206,6 +229,10 @@ VALUES: Mapping[str, Values] = {
     "over-hedging": lambda r: r.hedged(LIKE) - r.hedged(DISLIKE),
     "several-constraints": lambda r: _gain(r.met(PTX)["all"], 1, 4),
     "constraints-interfere": lambda r: _apart(r.met(PTX)),
+    "size-knows-more": lambda r: _right(r, LARGE_BASE) - _right(r, SMALL_BASE),
+    "frequent-facts-first": lambda r: r.third(SMALL_BASE, "most") - r.third(SMALL_BASE, "least"),
+    "calibration-lost": lambda r: _miscalibration(r, PTX) - _miscalibration(r, LARGE_BASE),
+    "abstaining-pays": lambda r: _abstaining(r, PTX, 9.0),
 }
 
 
@@ -228,6 +255,33 @@ def _since_best(gold: pd.DataFrame, quantity: pd.DataFrame) -> pd.Series:
 
 def _first(results: Results) -> pd.Series:
     return results.followed("gold", MANY).iloc[:, 0]
+
+
+def _right(results: Results, system: str) -> pd.Series:
+    return pd.Series(
+        {s: 100 * (r.grade == RIGHT).mean() for s, r in results.answered(system).items()}
+    )
+
+
+def _miscalibration(results: Results, system: str) -> pd.Series:
+    """Expected calibration error of the attempted answers, in percent."""
+    found = {}
+    for seed, rows in results.answered(system).items():
+        own = rows[rows.grade != NOT_ATTEMPTED]
+        found[seed] = 100 * calibration_error(own.confidence, own.grade == RIGHT)
+    return pd.Series(found)
+
+
+def _abstaining(results: Results, system: str, penalty: float) -> pd.Series:
+    """What keeping silent below the threshold adds to the score, in percent of a right answer."""
+    found = {}
+    for seed, rows in results.answered(system).items():
+        held, right = rows.confidence.where(rows.grade != NOT_ATTEMPTED, 0.0), rows.grade == RIGHT
+        always = penalised_score(*((rows.grade == g).sum() for g in GRADES), penalty)
+        threshold = guess_threshold(penalty)
+        silent = abstaining_score(held, right, penalty, threshold=threshold)
+        found[seed] = 100 * (silent - always)
+    return pd.Series(found)
 
 
 def _apart(met: pd.DataFrame) -> pd.Series:

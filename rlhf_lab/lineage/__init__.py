@@ -1,0 +1,1 @@
+"""Miniatures of what came after GPT-3, one small module each."""
