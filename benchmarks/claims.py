@@ -157,10 +157,10 @@ class Results:
         return {int(seed): rows for seed, rows in own.groupby("seed")}
 
     def third(self, system: str, third: str) -> pd.Series:
-        """Percent of replies that are right, about facts of a third by mentions, by seed."""
+        """Percent of facts that are recognised, of a third by mentions, by seed."""
         found = self.table("knowledge/frequency")
         own = found[(found.system == system) & (found.third == third)]
-        return 100 * own.set_index("seed").right
+        return 100 * own.set_index("seed").recognised
 
     def of_ceiling(self) -> pd.DataFrame:
         """Percent of what noise allows that the reward model reaches, by group of labelers."""
