@@ -277,7 +277,8 @@ def _abstaining(results: Results, system: str, penalty: float) -> pd.Series:
     found = {}
     for seed, rows in results.answered(system).items():
         held, right = rows.confidence.where(rows.grade != NOT_ATTEMPTED, 0.0), rows.grade == RIGHT
-        always = penalised_score(*((rows.grade == g).sum() for g in GRADES), penalty)
+        n_right, n_wrong, n_open = (int((rows.grade == g).sum()) for g in GRADES)
+        always = penalised_score(n_right, n_wrong, n_open, penalty)
         threshold = guess_threshold(penalty)
         silent = abstaining_score(held, right, penalty, threshold=threshold)
         found[seed] = 100 * (silent - always)

@@ -82,6 +82,7 @@ def test_thirds_are_cut_within_each_relation():
     facts.loc[facts.mentions >= facts.groupby("relation").mentions.transform("median"), "grade"] = (
         "right"
     )
+    facts = facts.drop(columns=["split", "mentions"])
     found = knowledge.by_frequency(facts, counted).set_index("third")
     assert found.facts.sum() == len(counted)
     assert found.right["least"] == 0 and found.right["most"] == 1 and 0 < found.right["middle"] < 1
