@@ -22,6 +22,15 @@ import yaml
 from rlhf_lab.errors import InputError
 from rlhf_lab.figures import mean_interval
 from rlhf_lab.files import atomic_write
+from rlhf_lab.lineage.knowledge import (
+    GRADES,
+    NOT_ATTEMPTED,
+    RIGHT,
+    abstaining_score,
+    calibration_error,
+    guess_threshold,
+    penalised_score,
+)
 
 BOOK = Path(__file__).parents[1] / "book"
 CLAIMS = BOOK / "data" / "claims.yaml"
@@ -158,6 +167,19 @@ class Results:
         own = found[found.asked == asked]
         return 100 * own.pivot(index="seed", columns="system", values="ece")
 
+    def answered(self, system: str) -> Mapping[int, pd.DataFrame]:
+        """What a system of the knowledge runs replied, by seed, with its ``confidence``."""
+        found = self.table("knowledge/replies")
+        own = found[found.system == system]
+        own = own.assign(confidence=(own.agree / own.attempted).fillna(0.0))
+        return {int(seed): rows for seed, rows in own.groupby("seed")}
+
+    def third(self, system: str, third: str) -> pd.Series:
+        """Percent of facts that are recognised, of a third by mentions, by seed."""
+        found = self.table("knowledge/frequency")
+        own = found[(found.system == system) & (found.third == third)]
+        return 100 * own.set_index("seed").recognised
+
     def of_ceiling(self) -> pd.DataFrame:
         """Percent of what noise allows that the reward model reaches, by group of labelers."""
         found = self.table("behaviour/reward_model")
@@ -174,6 +196,7 @@ LIKE, DISLIKE = (f"best of it, labelers {taste} hedging" for taste in ("like", "
 PROGRAMS, NO_PROGRAMS = "with programs", "without programs"
 MORE, MORE_FALSE = "SFT, more of the usual", "SFT, more false premises"
 BASE, PROMPTED, SFT, PPO, PTX = "base", "prompted base", "SFT", "PPO, γ = 0", "PPO-ptx"
+SMALL_BASE, LARGE_BASE = "nano, examples", "tiny, examples"
 BETA, GAMMA = 0.02, 1.0  # the defaults
 ENDINGS = "suite/story ending/0"
 FEW, MANY, SMALL = "few", "many", "one layer"  # reward models of the over-optimisation runs
@@ -231,6 +254,10 @@ VALUES: Mapping[str, Values] = {
     "constraints-interfere": lambda r: _apart(r.met(PTX)),
     "code-helps-sums": lambda r: _gain(r.mixtures("sums/4"), PROGRAMS, NO_PROGRAMS),
     "code-helps-stories": lambda r: _gain(r.mixtures("story ending/0"), PROGRAMS, NO_PROGRAMS),
+    "size-knows-more": lambda r: _right(r, LARGE_BASE) - _right(r, SMALL_BASE),
+    "frequent-facts-first": lambda r: r.third(SMALL_BASE, "most") - r.third(SMALL_BASE, "least"),
+    "calibration-lost-on-facts": lambda r: _miscalibration(r, PTX) - _miscalibration(r, LARGE_BASE),
+    "abstaining-pays": lambda r: _abstaining(r, PTX, 9.0),
 }
 
 
@@ -253,6 +280,34 @@ def _since_best(gold: pd.DataFrame, quantity: pd.DataFrame) -> pd.Series:
 
 def _first(results: Results) -> pd.Series:
     return results.followed("gold", MANY).iloc[:, 0]
+
+
+def _right(results: Results, system: str) -> pd.Series:
+    return pd.Series(
+        {s: 100 * (r.grade == RIGHT).mean() for s, r in results.answered(system).items()}
+    )
+
+
+def _miscalibration(results: Results, system: str) -> pd.Series:
+    """Expected calibration error of the attempted answers, in percent."""
+    found = {}
+    for seed, rows in results.answered(system).items():
+        own = rows[rows.grade != NOT_ATTEMPTED]
+        found[seed] = 100 * calibration_error(own.confidence, own.grade == RIGHT)
+    return pd.Series(found)
+
+
+def _abstaining(results: Results, system: str, penalty: float) -> pd.Series:
+    """What keeping silent below the threshold adds to the score, in percent of a right answer."""
+    found = {}
+    for seed, rows in results.answered(system).items():
+        held, right = rows.confidence.where(rows.grade != NOT_ATTEMPTED, 0.0), rows.grade == RIGHT
+        n_right, n_wrong, n_open = (int((rows.grade == g).sum()) for g in GRADES)
+        always = penalised_score(n_right, n_wrong, n_open, penalty)
+        threshold = guess_threshold(penalty)
+        silent = abstaining_score(held, right, penalty, threshold=threshold)
+        found[seed] = 100 * (silent - always)
+    return pd.Series(found)
 
 
 def _apart(met: pd.DataFrame) -> pd.Series:
