@@ -6,7 +6,8 @@ Sphinx reads again what has changed and writes what it has read. Two things are 
   checksums of scripts. All that pages share is reduced to one hash; when it changes, all are
   written.
 - What a build warned of is not said again by the next one, which does not read that page. After a
-  build that warned, failed or was cut off, all pages are read.
+  build that warned, failed or was cut off, all pages are read; so they are when this extension, a
+  drawing of the package or a version has changed.
 
 What a folder of pages was written from is kept in it, in ``.written.json``: several builders and
 editions may share one environment.
@@ -36,7 +37,8 @@ WRITTEN = ".written.json"  # in the folder of the pages
 UNFINISHED = "unfinished"  # in the folder of the doctrees
 # What every page is made with, below the book and below the package; the rest of the package is
 # seen through the cells that run it and the reference.
-BOOK_FILES = ("_config.yml", "_toc.yml", "constraints.txt", "book/*.bib", "book/_static/**/*")
+READ_WITH = ("constraints.txt",)
+WRITTEN_WITH = ("_config.yml", "_toc.yml", "book/*.bib", "book/_static/**/*")
 PACKAGE_FILES = ("figures.py", "svg.py", "widgets/**/*")
 
 
@@ -74,11 +76,13 @@ def merge(_app: Sphinx, env: BuildEnvironment, pages: Iterable[str], other: Any)
 def begin(
     app: Sphinx, env: BuildEnvironment, _added: set[str], _changed: set[str], _removed: set[str]
 ) -> list[str]:
-    """Everything, after a build that did not end well."""
+    """Everything, after a build that did not end well, or when what reads pages has changed."""
     mark = Path(app.doctreedir) / UNFINISHED
-    found = sorted(env.found_docs) if mark.exists() else []
+    reader = digest([*makers(Path(app.srcdir)), *versions()])
+    again = mark.exists() or reader != getattr(env, "rlhf_reader", reader)
+    env.rlhf_reader = reader  # type: ignore[attr-defined]
     mark.touch()
-    return found
+    return sorted(env.found_docs) if again else []
 
 
 def outdated(app: Sphinx, env: BuildEnvironment) -> list[str]:
@@ -110,9 +114,9 @@ def written(folder: Path) -> dict[str, Any]:
 
 def state(app: Sphinx) -> dict[str, Any]:
     """What pages written now would be made from."""
-    env = app.env
+    env, book = app.env, Path(app.srcdir)
     return {
-        "shared": digest([*shared(env), *files(Path(app.srcdir)), *versions()]),
+        "shared": digest([*shared(env), *makers(book), *hashes(book, WRITTEN_WITH), *versions()]),
         "terms": digest(sorted((page, sorted(t)) for page, t in glossary.uses(env).items())),
         "pages": {page: kept["at"] for page, kept in pages_read(env).items()},
     }
@@ -132,15 +136,18 @@ def shared(env: BuildEnvironment) -> Iterator[Any]:
     yield {page: kept["shown"] for page, kept in pages_read(env).items()}
 
 
-def files(book: Path) -> Iterator[tuple[str, str]]:
-    """Hashes of the files that every page is made with."""
-    package, extension = Path(rlhf_lab.__file__).parent, Path(__file__).parent
-    places = [(book, BOOK_FILES), (package, PACKAGE_FILES), (extension, ("**/*",))]
-    for folder, patterns in places:
-        found = {path for pattern in patterns for path in folder.glob(pattern) if path.is_file()}
-        for path in sorted(path for path in found if "__pycache__" not in path.parts):
-            name = path.relative_to(folder).as_posix()
-            yield name, hashlib.sha256(path.read_bytes()).hexdigest()
+def makers(book: Path) -> Iterator[tuple[str, str]]:
+    """Hashes of what makes pages of texts and outputs: this extension, drawings, pins."""
+    yield from hashes(book, READ_WITH)
+    yield from hashes(Path(rlhf_lab.__file__).parent, PACKAGE_FILES)
+    yield from hashes(Path(__file__).parent, ("**/*",))
+
+
+def hashes(folder: Path, patterns: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Names and hashes of files below a folder."""
+    found = {path for pattern in patterns for path in folder.glob(pattern) if path.is_file()}
+    for path in sorted(path for path in found if "__pycache__" not in path.parts):
+        yield path.relative_to(folder).as_posix(), hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def versions() -> Iterator[tuple[str, str]]:
