@@ -3,14 +3,15 @@
 :mod:`rlhf_lab.lineage.sandbox` runs this file by its path in a fresh interpreter that sees nothing
 of the package, so only the standard library is imported here. Two walls stand around the program.
 The *filter* is the kernel's: system calls that are not listed fail, for Python, C and anything else
-alike, and nothing can take it off again. The *guard* is Python's: it sees what a program attempts,
-so that the verdict can name it, and an attempt counts even when the program would catch the error.
+alike, and nothing can take it off again. The *guard* is Python's: it sees the attempts that Python
+audits, so that the verdict can name them, and such an attempt counts even when the program would
+catch the error. It names and does not hold: a program can take the interpreter apart that it runs
+in, and then meets the filter. Where the kernel has Landlock, a third wall hides other processes.
 """
 
 from __future__ import annotations
 
 import ctypes
-import json
 import os
 import resource
 import struct
@@ -26,7 +27,7 @@ ALLOWED = {
     "munmap": (11, 215), "brk": (12, 214), "rt_sigaction": (13, 134), "rt_sigprocmask": (14, 135),
     "rt_sigreturn": (15, 139), "pread64": (17, 67), "readv": (19, 65), "writev": (20, 66),
     "access": (21, -1), "select": (23, -1), "sched_yield": (24, 124), "mremap": (25, 216),
-    "madvise": (28, 233), "dup": (32, 23), "nanosleep": (35, 101), "getitimer": (36, 102),
+    "dup": (32, 23), "nanosleep": (35, 101), "getitimer": (36, 102),
     "setitimer": (38, 103), "getpid": (39, 172), "exit": (60, 93), "uname": (63, 160),
     "getcwd": (79, 17), "readlink": (89, -1), "gettimeofday": (96, 169), "getrusage": (98, 165),
     "sysinfo": (99, 179), "times": (100, 153), "getuid": (102, 174), "getgid": (104, 176),
@@ -41,15 +42,20 @@ ALLOWED = {
 }  # fmt: skip
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 # Open under a condition on one argument: its place, and the bits that must not be set.
+# The kernel reads these three as 32 bits, and so does the filter.
 CONDITIONAL = {
     "open": ((2, -1), 1, WRITING),
     "openat": ((257, 56), 2, WRITING),
     "fcntl": ((72, 25), 1, 0xFFFFFFFC),  # commands 0 to 3 read and copy, others steer
+    "madvise": ((28, 233), 2, 0xFFFFFFE0),  # 100 and 101 would take pages from the machine
 }
 MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}  # column, audit architecture
 _LOAD, _EQUAL, _ANY_BIT, _RETURN = 0x20, 0x15, 0x45, 0x06  # instructions of classic BPF
 _ALLOW, _REFUSE = 0x7FFF0000, 0x00050000 | 13  # 13: EACCES
-_NO_NEW_PRIVILEGES, _SECCOMP, _FILTER, _DIE_WITH_PARENT = 38, 22, 2, 1
+_NO_NEW_PRIVILEGES, _SECCOMP, _FILTER, _DIE_WITH_PARENT, _DUMPABLE = 38, 22, 2, 1, 4
+_RULESET, _RESTRICT = 444, 446  # Landlock, on both machines
+_CAPABILITIES, _READING = 0x20080522, 0b110  # the interface's version; to read as root can
+_LANDLOCK_WRITES = 0x1FF2  # its first version's rights to write, to make and to remove
 
 FORBIDDEN = {
     "process": ("os.fork", "os.exec", "os.posix_spawn", "os.spawn", "os.system", "os.kill",
@@ -98,7 +104,10 @@ def confine(seconds: int, memory: int, parent: int) -> None:
         OSError: where the kernel refuses the filter, or the machine has no table.
     """
     libc = ctypes.CDLL(None, use_errno=True)
+    _drop_capabilities(libc)
     libc.prctl(_DIE_WITH_PARENT, 9, 0, 0, 0)
+    # A limit of 0 stops a core file, and not a core that is piped to some program of the machine.
+    libc.prctl(_DUMPABLE, 0, 0, 0, 0)
     if os.getppid() != parent:  # it ended before we asked
         os._exit(1)
     for limit, most in (
@@ -122,8 +131,35 @@ def confine(seconds: int, memory: int, parent: int) -> None:
     code = bpf(machine)
     text = ctypes.create_string_buffer(code, len(code))
     program = struct.pack("HxxxxxxP", len(code) // 8, ctypes.addressof(text))
-    if libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0) or libc.prctl(_SECCOMP, _FILTER, program, 0, 0):
+    refused = libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
+    _hide_others(libc)
+    if refused or libc.prctl(_SECCOMP, _FILTER, program, 0, 0):
         raise OSError(ctypes.get_errno(), f"seccomp: {os.strerror(ctypes.get_errno())}")
+
+
+def _drop_capabilities(libc: ctypes.CDLL) -> None:
+    """Root is root no more, but for reading: its interpreter may lie in another user's folder."""
+    header = struct.pack("II", _CAPABILITIES, 0)
+    held = (ctypes.c_uint32 * 6)()  # effective, permitted, inheritable; then of their upper halves
+    libc.capget(header, held)
+    kept = (ctypes.c_uint32 * 6)(held[0] & _READING, held[1] & _READING)
+    libc.capset(header, kept)
+
+
+def _hide_others(libc: ctypes.CDLL) -> None:
+    """Close what ``/proc`` shows of other processes, where the kernel has Landlock.
+
+    Whoever is under Landlock may trace, and so read the memory and environment of, only those who
+    are as well. The rules themselves forbid to write, once more.
+    """
+    call = libc.syscall
+    call.restype = ctypes.c_long
+    call.argtypes = [ctypes.c_long, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_long]
+    rights = ctypes.c_uint64(_LANDLOCK_WRITES)
+    rules = call(_RULESET, ctypes.addressof(rights), ctypes.sizeof(rights), 0)
+    if rules >= 0:
+        call(_RESTRICT, rules, 0, 0)
+        os.close(rules)
 
 
 def attempt(event: str, arguments: tuple[Any, ...]) -> str:
@@ -138,7 +174,7 @@ def attempt(event: str, arguments: tuple[Any, ...]) -> str:
 
 
 def guard(report: Callable[[str, str], None]) -> None:
-    """End the process at the first forbidden attempt, with a report; there is no way back."""
+    """End the process at the first forbidden attempt, with a report."""
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         found = attempt(event, arguments)
@@ -151,7 +187,7 @@ def guard(report: Callable[[str, str], None]) -> None:
 
 def _reporter(descriptor: int) -> Callable[[str, str], None]:
     def report(verdict: str, detail: str) -> None:
-        os.write(descriptor, json.dumps({"verdict": verdict, "detail": detail[:400]}).encode())
+        os.write(descriptor, f"{verdict} {detail[:400]}".encode("utf-8", "backslashreplace"))
 
     return report
 
@@ -161,27 +197,26 @@ def _run(program: str) -> tuple[str, str]:
     try:
         code = compile(program, "<program>", "exec")
         exec(code, {"__name__": "__main__"})
-        sys.stdout.flush()
     except MemoryError:
         return "memory", "MemoryError"
-    except SystemExit as end:
-        return "left", f"SystemExit: {end.code}"
     except BaseException as error:  # noqa: BLE001 - whatever it is, it is the program's own
         last = traceback.format_exception_only(error)[-1].strip()
-        return ("wrong" if isinstance(error, AssertionError) else "error"), last
+        kinds = {SystemExit: "left", AssertionError: "wrong"}
+        return next((v for k, v in kinds.items() if isinstance(error, k)), "error"), last
     return "passed", ""
 
 
 def main() -> None:
-    """Read limits and program from standard input, run, report."""
+    """Take limits from the command line and a program from standard input, run, report."""
     descriptor, seconds, memory, parent = map(int, sys.argv[1:])
     report = _reporter(descriptor)
-    program = sys.stdin.read()
+    program = sys.stdin.buffer.read().decode("utf-8", "surrogatepass")
     try:
         confine(seconds, memory, parent)
     except OSError as error:
         report("unavailable", str(error))
         os._exit(1)
+    os.write(descriptor, b"confined\n")
     guard(report)
     report(*_run(program))
     os._exit(0)  # nothing that the program has left for the end is run

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import socket
 import subprocess
@@ -78,13 +79,30 @@ def test_neither_the_package_nor_site_packages_are_in_reach():
         # Whoever leaves before the tests has not passed them.
         ("import sys\nsys.exit(0)", "left", "SystemExit: 0"),
         ("import os\nos._exit(0)", "left", "exit status 0"),
+        ("class C:\n    def __str__(self): 1 / 0\nraise SystemExit(C())", "left", "SystemExit"),
         ("raise KeyboardInterrupt", "error", "KeyboardInterrupt"),
+        ("raise ValueError('x' * 10**8)", "error", "ValueError: xxx"),
+        ("class E(Exception):\n    def __str__(self): exit()\nraise E", "error", "E: <exception"),
+        ("raise ValueError('\\ud800')", "error", "ValueError: \\ud800"),
+        ("x = '\ud800'", "error", "UnicodeEncodeError"),
+        ("import threading\nthreading.Thread(target=print).start()", "error", "new thread"),
+        ("import signal\nsignal.setitimer(0, 0.01)\nwhile True: pass", "crashed", "SIGALRM"),
     ],
 )
 def test_verdicts(source, verdict, detail, nothing_left):
     outcome = attack(source)
     assert outcome.verdict == verdict
     assert detail in outcome.detail
+
+
+@pytest.mark.parametrize("end", ["assert False", "import os; os._exit(0)", "open('x', 'w')"])
+def test_what_a_failing_program_printed_is_there(end):
+    assert attack(f"print('so far')\n{end}").output == "so far\n"
+
+
+def test_a_program_that_takes_its_output_away_passes():
+    assert run("import sys\nprint('x')\nsys.stdout = None").output == "x\n"
+    assert run("import sys\nsys.stdout = None").passed
 
 
 def test_an_infinite_loop_and_a_sleep_are_ended(nothing_left):
@@ -186,7 +204,7 @@ def test_output_is_bounded(nothing_left):
 def test_a_report_that_is_flooded_is_no_report(nothing_left):
     flood = """
         import os
-        for descriptor in range(3, 32):
+        for descriptor in range(3, 1024):
             try:
                 while True: os.write(descriptor, b"x" * 1000)
             except OSError: pass
@@ -194,9 +212,54 @@ def test_a_report_that_is_flooded_is_no_report(nothing_left):
     assert attack(flood).verdict == "output"
 
 
-def unguarded(source: str) -> str:
+@pytest.mark.parametrize(
+    "text",
+    [b"1", b"[]", b"{}", b"[" * 60_000, b"\xff", b"unavailable x", b"\nunavailable x\n", b"un"],
+)
+def test_a_forged_report_is_no_more_than_a_verdict(text):
+    """It neither raises an error in whoever asked nor says that there is no sandbox."""
+    forge = f"""
+        import os
+        for descriptor in range(3, 1024):
+            try: os.write(descriptor, {text[:9]!r} * {max(1, len(text) // 9)})
+            except OSError: pass
+    """
+    assert attack(forge).verdict == "left"
+
+
+def test_a_guard_that_is_taken_off_leaves_the_filter(nothing_left):
+    victim = nothing_left.parent / "victim"
+    off = f"""
+        import os
+        os.write, os._exit = lambda *_: 0, lambda _: None
+        try: open({str(victim)!r}, "w")
+        except PermissionError: print("held")
+    """
+    assert run(textwrap.dedent(off)).output == "held\n"
+    assert not victim.exists()
+
+
+def landlock() -> bool:
+    return ctypes.CDLL(None).syscall(444, None, ctypes.c_size_t(0), 1) >= 1
+
+
+@pytest.mark.skipif(sys.platform != "linux" or not landlock(), reason="a kernel without Landlock")
+@pytest.mark.parametrize("name", ["environ", "mem", "maps", "fd/0"])
+def test_other_processes_do_not_show_themselves(name):
+    outcome = attack(f"import os\nopen(f'/proc/{{os.getppid()}}/{name}', 'rb')")
+    assert (outcome.verdict, outcome.detail.split(":")[0]) == ("error", "PermissionError")
+
+
+def test_it_leaves_no_core():
+    """Neither a file nor, dumpable being 0, one for a program of the machine."""
+    allow = "from rlhf_lab.lineage import confinement\nconfinement.ALLOWED['prctl'] = (157, 167)\n"
+    assert unguarded("libc.prctl(3, 0, 0, 0, 0)", allow) == "0"
+
+
+def unguarded(source: str, before: str = "") -> str:
     """What the kernel alone says: a process that is confined, without the guard."""
     start = "import sys, os\nfrom rlhf_lab.lineage.confinement import confine\nimport ctypes\n"
+    start += before
     confined = "libc = ctypes.CDLL(None)\nconfine(5, 2**30, os.getppid())\n"
     tried = f"try:\n    print({source})\nexcept OSError as error:\n    print(type(error).__name__)"
     root = str(Path(confinement.__file__).parents[2])
@@ -222,10 +285,26 @@ def unguarded(source: str) -> str:
         ("libc.ptrace(16, os.getppid(), 0, 0)", "-1"),
         ("libc.mount(None, None, None, 0, None)", "-1"),
         ("libc.syscall(425, 1, 0)", "-1"),  # io_uring, which would open files for it
+        ("libc.syscall(310, os.getppid(), 0, 0, 0, 0, 0)", "-1"),  # process_vm_readv
+        ("libc.prctl(1, 0, 0, 0, 0)", "-1"),  # outlive the parent
+        (
+            "__import__('signal').pthread_kill(__import__('threading').get_ident(), 0)",
+            "PermissionError",
+        ),
+        ("os.memfd_create('a')", "PermissionError"),
+        ("os.mkfifo('a')", "PermissionError"),
+        ("os.pipe()", "PermissionError"),
+        ("libc.madvise(None, 0, 4)", "0"),
+        ("libc.madvise(None, 0, 100)", "-1"),
         ("os.setsid()", "PermissionError"),
         ("__import__('resource').setrlimit(7, (9, 9))", "PermissionError"),
         ("os.getpid() > 0", "True"),
         ("open('/proc/self/status').readline()[:4]", "Name"),
+        # Of root's capabilities those stay that read: bits 1 and 2.
+        (
+            "[int(r[8:], 16) & ~6 for r in open('/proc/self/status') if r[:4] in ('CapE', 'CapP')]",
+            "[0, 0]",
+        ),
     ],
 )
 def test_the_kernel_refuses_without_the_guard_as_well(source, said):
@@ -259,6 +338,7 @@ def test_the_filter_is_what_its_tables_say():
             writing = decide(code, number, architecture, os.O_RDWR | os.O_CREAT)
             assert writing == (number in free)
             assert not decide(code, number, architecture ^ 1, 0)
+            assert not decide(code, number, architecture, 100) or number in free  # poisoned pages
             assert not decide(code, number | 0x40000000, architecture, 0)  # x86-64's other table
 
 
@@ -278,12 +358,35 @@ def test_elsewhere_it_says_so(monkeypatch):
         run("pass")
 
 
+def test_it_can_be_imported_where_there_are_no_limits():
+    """On Windows, which has no module resource, it is the call that fails, as elsewhere."""
+    program = """
+        import sys
+        sys.modules["resource"] = None
+        from rlhf_lab.lineage import sandbox
+        sys.platform = "win32"
+        try: sandbox.run("pass")
+        except sandbox.SandboxError: print("said so")
+    """
+    root = str(Path(confinement.__file__).parents[2])
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        capture_output=True, text=True, env={**os.environ, "PYTHONPATH": root}, check=False,
+    )  # fmt: skip
+    assert done.stdout == "said so\n", done.stderr
+
+
+def test_a_sandbox_that_does_not_begin_is_an_error_and_no_verdict():
+    with pytest.raises(SandboxError, match="OverflowError"):
+        run("pass", memory_mb=2**60)
+
+
 def test_a_kernel_that_refuses_is_an_error_and_no_verdict(tmp_path, monkeypatch):
     """As on a machine without a table."""
     source = Path(confinement.__file__).read_text().replace('"x86_64"', '"a"')
     other = tmp_path / "confinement.py"
     other.write_text(source.replace('"aarch64"', '"b"'))
-    monkeypatch.setattr(confinement, "__file__", str(other))
+    monkeypatch.setattr(sandbox, "INSIDE", other)
     with pytest.raises(SandboxError, match="no table of system calls"):
         run("pass")
 
