@@ -75,7 +75,7 @@ def test_what_a_person_wrote_is_counted_where_it_stands():
     assert count[runs.TAGGING, runs.FEATURES, "templates"] == len(lines)
     assert count[runs.TAGGING, runs.PROMPTED, "words for labels"] == 17  # UD's parts of speech
     assert count[runs.SENTIMENT, runs.PROMPTED, "words of the prompt"] == 2  # verdict, colon
-    # l1, l2 and max_iterations; strength; nine and seven of the networks
+    # l1, l2 and max_iterations; strength; nine and six of the networks
     assert count[runs.TAGGING, runs.FEATURES, "settings"] == 3
     assert count[runs.SENTIMENT, runs.FEATURES, "settings"] == 1
     assert count[runs.TAGGING, runs.NETWORK, "settings"] == 9
