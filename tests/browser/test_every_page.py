@@ -39,6 +39,13 @@ def serious(found: list[Any]) -> set[str]:
     }
 
 
+def wear(page: Any, scheme: str) -> None:
+    """Change the reader's scheme, and wait until the page follows."""
+    page.emulate_media(color_scheme=scheme)
+    if page.locator("html[data-theme]").count():  # not on the page for lost readers
+        page.wait_for_selector(f"html[data-theme={scheme}]", state="attached")
+
+
 @pytest.mark.parametrize("piece", range(PIECES))
 @pytest.mark.parametrize("width", [1280, 320])  # 320: zoomed to 400 %, or a small phone
 def test_every_page(
@@ -58,11 +65,10 @@ def test_every_page(
         found = serious(run_axe(seen, **(ALL if width > 320 or place == 0 else SHAPES)))
         assert not found, (name, found)
         if width > 320:
-            seen.page.emulate_media(color_scheme="dark")
-            if seen.page.locator("html[data-theme]").count():  # not the page for lost readers
-                seen.page.wait_for_selector("html[data-theme=dark]", state="attached")
+            wear(seen.page, "dark")
             found = serious(run_axe(seen, **COLOURS))
             assert not found, (name, "dark", found)
+            wear(seen.page, "light")  # the theme keeps it for the next page
         assert not seen.errors, (name, seen.errors)
         assert not seen.foreign, (name, seen.foreign)
         seen.page.close()
