@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rlhf_lab.errors import InputError
+from rlhf_lab.lineage.calibration import expected_calibration_error
 from rlhf_lab.records import Prompt
 from rlhf_lab.world.answers import right_answer
 from rlhf_lab.world.grammar import RELATIONS, fill
@@ -242,9 +243,7 @@ def calibration_error(
     held, correct = _require_pairs(confidence, right)
     if bins < 1:
         raise InputError("bins", bins, "at least 1", "ask for more bins")
-    place = np.minimum((held * bins).astype(int), bins - 1)
-    gaps = [abs((held - correct)[place == b].sum()) for b in range(bins)]
-    return float(sum(gaps) / len(held))
+    return expected_calibration_error(held, correct, bins)
 
 
 def ranks_right(confidence: Sequence[float], right: Sequence[bool]) -> float:

@@ -88,7 +88,7 @@ def check(_app: Sphinx, env: BuildEnvironment) -> None:
     equations = _math(env).equations
     labels = {label: page for label, (page, _) in equations.items() if LABEL.fullmatch(label)}
     documented = {name: entry.docname for name, entry in _python(env).objects.items()}
-    for page, message in orphans(labels, _implementers(), documented):
+    for page, message in orphans(labels, of_package(), documented):
         logger.warning(message, location=page, type="rlhf", subtype="equation")
 
 
@@ -101,7 +101,7 @@ class LinkEquations(SphinxPostTransform):
     def run(self, **_: Any) -> None:
         """A line of code below each equation, and a link around each label that stands in text."""
         math, python = _math(self.env), _python(self.env)
-        code = _implementers()
+        code = of_package()
         for equation in list(self.document.findall(nodes.math_block)):
             names = [n for n in code.get(equation.get("label") or "", []) if n in python.objects]
             if names:
@@ -132,7 +132,7 @@ def number_links(
     """Make each equation's number a link to the code; Sphinx writes it outside of the doctree."""
     if doctree is None or "body" not in context:
         return
-    code, python = _implementers(), _python(app.env)
+    code, python = of_package(), _python(app.env)
 
     def linked(match: re.Match[str]) -> str:
         names = [name for name in code.get(match[2], []) if name in python.objects]
@@ -176,7 +176,7 @@ def _python(env: BuildEnvironment) -> PythonDomain:
 
 
 @cache
-def _implementers() -> dict[str, list[str]]:
+def of_package() -> dict[str, list[str]]:
     """The map of the package that the chapters import, parsed once."""
     return implementers(Path(rlhf_lab.__file__).parent)
 

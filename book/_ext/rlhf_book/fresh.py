@@ -20,6 +20,7 @@ import json
 import shutil
 import time
 from collections.abc import Iterable, Iterator
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any, cast
@@ -132,7 +133,7 @@ def shared(env: BuildEnvironment) -> Iterator[Any]:
     yield from (standard[name] for name in ("labels", "anonlabels", "objects", "terms"))
     yield env.get_domain("math").data["objects"]
     yield {name: (entry.docname, entry.node_id) for name, entry in python["objects"].items()}
-    yield equations.implementers(Path(rlhf_lab.__file__).parent)
+    yield equations.of_package()
     yield {page: kept["shown"] for page, kept in pages_read(env).items()}
 
 
@@ -150,9 +151,10 @@ def hashes(folder: Path, patterns: Iterable[str]) -> Iterator[tuple[str, str]]:
         yield path.relative_to(folder).as_posix(), hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def versions() -> Iterator[tuple[str, str]]:
+@cache
+def versions() -> tuple[tuple[str, str], ...]:
     """All that is installed: themes and extensions write pages, too."""
-    yield from sorted({(d.name, d.version) for d in metadata.distributions()})
+    return tuple(sorted({(d.name, d.version) for d in metadata.distributions()}))
 
 
 def digest(value: Any) -> str:
