@@ -21,6 +21,10 @@ SOURCES = ("_modules/index.html", "_modules/rlhf_lab/ppo.html")
 ALL: dict[str, Any] = {}
 COLOURS = {"runOnly": ["color-contrast"]}
 SHAPES = {"rules": {"color-contrast": {"enabled": False}}}
+# A button's colour takes 150 ms to change; what it shows on the way is nobody's contrast.
+SETTLED = """Promise.allSettled(
+    document.getAnimations().filter(a => a instanceof CSSTransition).map(a => a.finished)
+).then(() => null)"""
 PIECES = 4  # of the list of pages: a failure is told before the whole walk ends
 
 
@@ -40,10 +44,11 @@ def serious(found: list[Any]) -> set[str]:
 
 
 def wear(page: Any, scheme: str) -> None:
-    """Change the reader's scheme, and wait until the page follows."""
+    """Change the reader's scheme, and wait until the page follows and its colours rest."""
     page.emulate_media(color_scheme=scheme)
     if page.locator("html[data-theme]").count():  # not on the page for lost readers
         page.wait_for_selector(f"html[data-theme={scheme}]", state="attached")
+    page.evaluate(SETTLED)
 
 
 @pytest.mark.parametrize("piece", range(PIECES))
