@@ -25,7 +25,7 @@ class LossLaw:
 
     a: float
     b: float
-    c: float  # the floor: what no amount of computation takes away
+    c: float  # the floor: what more computation of the same kind never takes away
 
     @overload
     def loss(self, flops: float) -> float: ...
