@@ -190,9 +190,9 @@ class Results:
         """Percent right below examples, all tasks alike: rows are seeds, columns systems."""
         scores = {}
         for key, own in self.in_context("shown").groupby(["seed", "system"]):
-            tasks = {task: part for task, part in own.groupby("task")}
+            tasks = own.groupby("task")
             scores[key] = 100 * shown_score(
-                {t: dict(zip(p.examples, p.accuracy, strict=True)) for t, p in tasks.items()}
+                {t: dict(zip(p.examples, p.accuracy, strict=True)) for t, p in tasks}
             )
         return pd.Series(scores).rename_axis(["seed", "system"]).unstack()
 

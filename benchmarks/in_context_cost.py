@@ -1,4 +1,4 @@
-"""What does tuning cost a model in learning from examples, what does it gain without, who wins back?
+"""What does tuning cost in learning from examples, what does it gain without, who wins it back?
 
 Writes ``book/results/in-context-cost``: six tasks below 0 to 8 solved examples, and four of them as
 instructions, for base, SFT, PPO and PPO-ptx of the published sweep at the default β

@@ -43,7 +43,8 @@ def test_the_policies_are_those_of_the_published_sweep():
 def test_every_policy_is_asked_the_same():
     found = accuracy()
     columns = ["task", "form", "examples", "drawn", "questions"]
-    asked = {key: own[columns].to_numpy().tolist() for key, own in found.groupby(["seed", "system"])}
+    cells = found.groupby(["seed", "system"])
+    asked = {key: own[columns].to_numpy().tolist() for key, own in cells}
     assert len(asked) == len(in_context_cost.SEEDS) * len(in_context_cost.SYSTEMS)
     assert all(rows == next(iter(asked.values())) for rows in asked.values())
     rows = found[found.form != in_context_cost.SWEPT]

@@ -1,4 +1,4 @@
-"""Tasks that are told and shown: against what their prompts say, and scores against sums by hand."""
+"""Tasks that are told and shown, against what their prompts say; scores, against sums by hand."""
 
 from __future__ import annotations
 
@@ -117,11 +117,10 @@ def test_form_is_told_apart_from_content(task, wrong):
     suite = shown(WORLD, task, 2)
     first, *rest = suite.items(20)
     assert suite.score(first, wrong)["in form"] == 0
-    other = next(item for item in rest if item.answers != first.answers)
-    swapped = suite.score(first, other.answers[0])
-    assert swapped["accuracy"] == 0
-    if task not in (FACTS,):  # another relation has other values
-        assert swapped["in form"] == 1
+    others = [suite.score(first, item.answers[0]) for item in rest]
+    wrong_ones = [found["in form"] for found in others if found["accuracy"] == 0]
+    # Another list of facts is about another relation, most of the time.
+    assert all(wrong_ones) if task != FACTS else {0.0, 1.0} == set(wrong_ones)
 
 
 def test_drawn_answers_are_one_sample_each():
