@@ -1,7 +1,7 @@
 """What does tuning cost in learning from examples, what does it gain without, who wins it back?
 
 Writes ``book/results/in-context-cost``: six tasks below 0 to 8 solved examples, and four of them as
-instructions, for base, SFT, PPO and PPO-ptx of the published sweep at the default β
+instructions in usual and in other words, for base, SFT, PPO and PPO-ptx of the published sweep at the default β
 (``runs/sweep``; what is missing of them is run). A seed changes the questions, the examples and,
 after SFT, the policy; there is one base model.
 
@@ -41,7 +41,7 @@ ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "book" / "results" / "in-context-cost"
 SEEDS = CONFIG.seeds
 SYSTEMS = ("base", "SFT", *behaviour.GAMMAS)
-SHOWN, TOLD, SWEPT = "shown", "told", "as in the sweep"
+SHOWN, TOLD, REWORDED, SWEPT = "shown", "told", "told in other words", "as in the sweep"
 SWEPT_SUITE, SWEPT_QUESTIONS = "sums/4", 100  # of the sweep: they tell whether policies are its own
 
 
@@ -125,6 +125,8 @@ def asked(world: World, config: Config, seed: int) -> list[tuple[dict[str, Any],
         for drawn in (False, True):
             row = {"task": task, "form": TOLD, "examples": 0, "drawn": drawn}
             found.append((row, told(world, task, seed=seed, drawn=drawn)))
+        row = {"task": task, "form": REWORDED, "examples": 0, "drawn": False}
+        found.append((row, told(world, task, seed=seed, reworded=True)))
     return found
 
 

@@ -82,6 +82,6 @@ def test_one_policy_on_tiny_settings():
     config = dataclasses.replace(CONFIG, questions=3, examples=small, kept=1)
     tables = in_context_cost.measure(WORLD, Neural(*load_policy("nano")), config, seed=1)
     rows, said = (pd.DataFrame(tables[name]) for name in ("accuracy", "answers"))
-    assert len(rows) == 2 * 6 + 2 * 4 + 1 and len(said) == 6 + 4
+    assert len(rows) == 2 * 6 + 3 * 4 + 1 and len(said) == 6 + 2 * 4
     drawn = rows.drawn.to_numpy(dtype=bool)
     assert np.isfinite(rows.accuracy).all() and (rows.questions[drawn] == 3).all()

@@ -41,6 +41,12 @@ _SUITES = {
     PROGRAMS: ("programs", 4, "accuracy"),
 }
 
+_OTHER_WORDS = {
+    TRANSLATIONS: "please put into plain words",
+    SUMS: "please work out",
+    PROGRAMS: "please run this",
+}
+
 
 # --- tasks --------------------------------------------------------------------------------------
 
@@ -84,7 +90,9 @@ def shown(world: World, task: str, examples: int, *, seed: int = 0, drawn: bool 
     return replace(made, metric="accuracy", seed=seed, samples=int(drawn))
 
 
-def told(world: World, task: str, *, seed: int = 0, drawn: bool = False) -> Suite:
+def told(
+    world: World, task: str, *, seed: int = 0, drawn: bool = False, reworded: bool = False
+) -> Suite:
     """The questions of :func:`shown`, each as an instruction, without examples.
 
     An answer may be a sentence. It counts as :func:`shown` counts, and one about a fact as
@@ -93,6 +101,7 @@ def told(world: World, task: str, *, seed: int = 0, drawn: bool = False) -> Suit
     Args:
         world, seed, drawn: as there.
         task: one of :data:`IN_WORDS`.
+        reworded: the same wish in words that stand in no demonstration and nowhere on the web.
 
     Raises:
         InputError: for a task that cannot be told.
@@ -106,7 +115,25 @@ def told(world: World, task: str, *, seed: int = 0, drawn: bool = False) -> Suit
         make = _facts(world.knowledge, None)
         made = Suite(f"{task}, told", 0, "generate", "accuracy", 0.0, "LAMA", world.seed, make,
                      _score_told_fact(world), max_new_tokens=20)  # fmt: skip
+    if reworded:
+        made = replace(made, make=_reworded(made.make, task))
     return replace(made, metric="accuracy", seed=seed, samples=int(drawn))
+
+
+def _reworded(make: Make, task: str) -> Make:
+    """Another instruction for the same question, as in :mod:`rlhf_lab.world.prompts`."""
+
+    def another(rng: random.Random, split: str) -> Item:
+        item = make(rng, split)
+        if task == FACTS:
+            relation, subject = item.meta["relation"], item.meta["subject"]
+            return replace(
+                item, query=fill(RELATIONS[relation].held_out_question, relation, subject) + "\n"
+            )
+        said = item.query if task == SUMS else item.query.split(": ", 1)[1]
+        return replace(item, query=f"{_OTHER_WORDS[task]}: {said}")
+
+    return another
 
 
 def _require_task(task: str, allowed: tuple[str, ...]) -> None:

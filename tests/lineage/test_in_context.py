@@ -123,6 +123,20 @@ def test_form_is_told_apart_from_content(task, wrong):
     assert all(wrong_ones) if task != FACTS else {0.0, 1.0} == set(wrong_ones)
 
 
+@pytest.mark.parametrize("task", IN_WORDS)
+def test_other_words_ask_for_the_same(task):
+    """Every wording for unseen prompts of the world, and the same accepted answers."""
+    usual, other = (
+        told(WORLD, task, seed=1, reworded=r).items(COUNT) for r in (False, True)
+    )  # fmt: skip
+    kind = "open_qa" if task == FACTS else "other"
+    unseen = [WORLD.prompt(i, "test", kind=kind, unseen=True).text for i in range(400)]
+    beginnings = {text.split()[0] for text in unseen}
+    for one, two in zip(usual, other, strict=True):
+        assert one.answers == two.answers and one.query != two.query
+        assert two.query.split()[0] in beginnings and two.query.endswith("\n")
+
+
 def test_drawn_answers_are_one_sample_each():
     assert shown(WORLD, LABELS, 8, drawn=True).samples == 1
     assert told(WORLD, "sums", drawn=True).samples == 1 and told(WORLD, "sums").samples == 0
