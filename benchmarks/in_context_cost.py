@@ -1,9 +1,9 @@
 """What does tuning cost in learning from examples, what does it gain without, who wins it back?
 
 Writes ``book/results/in-context-cost``: six tasks below 0 to 8 solved examples, and four of them as
-instructions in usual and in other words, for base, SFT, PPO and PPO-ptx of the published sweep at the default β
-(``runs/sweep``; what is missing of them is run). A seed changes the questions, the examples and,
-after SFT, the policy; there is one base model.
+instructions, in usual and in other words, for base, SFT, PPO and PPO-ptx of the published sweep at
+the default β (``runs/sweep``; what is missing of them is run). A seed changes the questions, the
+examples and, after SFT, the policy; there is one base model.
 
 Written before the first run. *Shown* is ``eq-shown-score`` over all six tasks, *told* the mean
 accuracy over the four instructions, both by the likeliest answer. After Fu et al. 2022, supervised
