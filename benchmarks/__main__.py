@@ -17,6 +17,7 @@ from benchmarks import (
     feature_templates,
     fine_tuning,
     imitation,
+    in_context_cost,
     kl_penalty,
     knowledge,
     labeling,
@@ -71,6 +72,7 @@ BENCHMARKS = {
     "code_in_web": code_in_web,
     "calibration": calibration,
     "predicted_loss": predicted_loss,
+    "in_context_cost": in_context_cost,
     "claims": claims,
 }
 
