@@ -228,9 +228,7 @@ class Batch:
     prompts: list[Prompt]
 
 
-def _asked(
-    world: World, kind: TaskKind, wording: str, shots: int, count: int, seed: int
-) -> Batch:
+def _asked(world: World, kind: TaskKind, wording: str, shots: int, count: int, seed: int) -> Batch:
     """The same questions in either wording, with examples and without; wordings take turns."""
     templates = kind.known if wording == "known" else kind.new
     texts, prompts = [], []

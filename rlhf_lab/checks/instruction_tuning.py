@@ -33,8 +33,8 @@ def _left(
         f"may_tune returns a list of kinds; this returned a {type(found).__name__}"
     )
     assert list(found) == wanted, (
-        f"with {held_out} held out and {pairs or 'nothing'} near, {wanted} may be tuned on, and not "
-        f"{list(found)}: {hint}"
+        f"with {held_out} held out and {pairs or 'nothing'} near, {wanted} may be tuned on, and "
+        f"not {list(found)}: {hint}"
     )
 
 
@@ -191,8 +191,8 @@ def what_is_there_already_is_dropped(answer: Novel) -> None:
 def what_was_kept_is_there(answer: Novel) -> None:
     """Three candidates that are like each other."""
     hint = (
-        "once 50 is kept, 51 and 52 are like something that is there; 54 is like 51 alone, which was "
-        "dropped, and stays"
+        "once 50 is kept, 51 and 52 are like something that is there; 54 is like 51 alone, which "
+        "was dropped, and stays"
     )
     _kept(answer, ["50", "51", "54", "52"], ["20"], ["50", "54"], hint)
 
@@ -201,7 +201,7 @@ def what_was_kept_is_there(answer: Novel) -> None:
 def at_the_limit_is_too_alike(answer: Novel) -> None:
     """A likeness of exactly the limit."""
 
-    def halves(first: str, second: str) -> float:
+    def halves(*_texts: str) -> float:
         return 0.5
 
     found = list(answer(["a"], ["b"], halves, 0.5))
@@ -216,7 +216,7 @@ def the_pool_stays_as_it_was(answer: Novel) -> None:
     """The caller's lists are not written into."""
     pool, candidates = ["20"], ["30", "40"]
     answer(candidates, pool, _tens, 0.7)
-    assert pool == ["20"] and candidates == ["30", "40"], (
+    assert (pool, candidates) == (["20"], ["30", "40"]), (
         f"the pool was ['20'] and the candidates ['30', '40'] before the call, and are {pool} and "
         f"{candidates} after it: keep what is kept in a list of its own"
     )
@@ -230,8 +230,8 @@ def _parts(answer: Apart, before: Counts, after: Counts) -> tuple[float, float]:
         found = answer(before, after)
     except ZeroDivisionError:
         raise AssertionError(
-            f"it divides by 0 for {before} and {after}: where no reply is in form, nothing is known "
-            "of how many of these are right"
+            f"it divides by 0 for {before} and {after}: where no reply is in form, nothing is "
+            "known of how many of these are right"
         ) from None
     assert isinstance(found, Mapping), (
         f"taken_apart returns a dictionary; this returned a {type(found).__name__}"
@@ -245,7 +245,9 @@ def _parts(answer: Apart, before: Counts, after: Counts) -> tuple[float, float]:
 def the_parts_add_up(answer: Apart) -> None:
     """Different numbers of questions."""
     form, skill = _parts(answer, (100, 40, 20), (50, 45, 27))
-    hint = "0.54 of the replies are right after tuning, 0.2 before: the parts make up the difference"
+    hint = (
+        "0.54 of the replies are right after tuning, 0.2 before: the parts make up the difference"
+    )
     near(form + skill, 0.34, "form and skill together", hint)
 
 
@@ -302,7 +304,8 @@ def something_is_left_to_tune_on(experiment: Mapping[str, Any]) -> None:
     tuned = experiment["tuned"]
     most = len(TUNED) + len(HELD_OUT) - 1
     whole = isinstance(tuned, int) and not isinstance(tuned, bool)
-    assert whole and 1 <= tuned <= most, (
+    assert whole, f"tuned is {tuned!r}: write a whole number"
+    assert 1 <= tuned <= most, (
         f"tuned is {tuned!r}: besides the one that is held out there are {most} clusters, so write "
         f"a whole number from 1 to {most}"
     )

@@ -122,7 +122,8 @@ KINDS = {
         TaskKind(
             "truth", "classification", "classification",
             ("true or false: {input}", "is this true or false: {input}"),
-            ("please check this, true or false: {input}", "say if this holds, true or false: {input}"),
+            ("please check this, true or false: {input}",
+             "say if this holds, true or false: {input}"),
         ),
         _reading("owner"), _reading("where"), _reading("feel"),
         TaskKind(
@@ -171,9 +172,7 @@ class Example(NamedTuple):
         return self.instruction("{input}")
 
 
-def make_example(
-    world: World, kind: TaskKind, rng: random.Random, split: str = "train"
-) -> Example:
+def make_example(world: World, kind: TaskKind, rng: random.Random, split: str = "train") -> Example:
     """One row, a function of the state of ``rng``."""
     while True:
         prompt = make_prompt(world.knowledge, rng, split=split, kind=kind.use_case, hard="")
@@ -285,6 +284,28 @@ def scores(answers: pd.DataFrame, mark: str = "right") -> pd.Series:
 
 
 # --- equations ----------------------------------------------------------------------------------
+
+
+def form_and_skill(
+    before: tuple[int, int, int], after: tuple[int, int, int]
+) -> tuple[float, float]:
+    """``eq-form-and-skill``: what of a gain in right replies is due to form, and what to skill.
+
+    Where no reply is in form on one side, nothing is known of how many of these would be right, and
+    the other side's share is taken; where none is on either side, both parts are 0.
+
+    Args:
+        before, after: replies, how many of them are in form, and how many are right.
+
+    Returns:
+        two shares, whose sum is the gain.
+    """
+    (n0, form0, right0), (n1, form1, right1) = before, after
+    if not form0 and not form1:
+        return 0.0, 0.0
+    a1 = right1 / form1 if form1 else right0 / form0
+    a0 = right0 / form0 if form0 else a1
+    return (form1 / n1 - form0 / n0) * a0, form1 / n1 * (a1 - a0)
 
 
 def mixing_rates(sizes: Sequence[int], maximum: int) -> list[float]:

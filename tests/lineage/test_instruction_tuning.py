@@ -1,4 +1,4 @@
-"""Kinds of tasks and their wordings against the world's own prompts; equations against slow ones."""
+"""Kinds of tasks against the world's own prompts; equations against slow ones."""
 
 from __future__ import annotations
 
@@ -97,6 +97,15 @@ def test_what_is_kept_belongs_to_the_pool():
     assert it.novel(new, pool) == ["who lives in the mill?"]
     assert it.novel(new, pool, limit=1.0) == new
     assert it.novel(["run: sort", "run: sort"], []) == ["run: sort"]
+
+
+def test_a_gain_falls_into_form_and_skill():
+    form, skill = it.form_and_skill((100, 40, 20), (50, 45, 27))
+    assert (form, skill) == (pytest.approx((0.9 - 0.4) * 0.5), pytest.approx(0.9 * (0.6 - 0.5)))
+    assert form + skill == pytest.approx(27 / 50 - 20 / 100)
+    assert it.form_and_skill((10, 0, 0), (10, 8, 6)) == (pytest.approx(0.6), 0.0)
+    assert it.form_and_skill((10, 8, 6), (10, 0, 0)) == (pytest.approx(-0.6), 0.0)
+    assert it.form_and_skill((10, 0, 0), (10, 0, 0)) == (0.0, 0.0)
 
 
 def test_mixing_rates():
