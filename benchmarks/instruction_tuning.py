@@ -3,8 +3,8 @@
 Writes ``book/results/instruction-tuning``. Seventeen kinds of Fernwick's tasks in ten clusters
 (:mod:`rlhf_lab.lineage.instruction_tuning`); classification, reading and translation are held out
 together. From each shipped base model one run is tuned on the other seven clusters as instructions,
-and a control on the same examples without their instructions. The largest is also tuned on one, two
-and four clusters, with as many examples; a seed turns the order in which clusters join, and draws
+and a control on the same examples without their instructions. The largest is also tuned on one and on
+three clusters, with as many examples; a seed turns the order in which clusters join, and draws
 the examples and the questions. Replies are the likeliest ones, and their first line counts.
 
 The rules of the verdicts were written before any run. A model's *score* is the share of right
@@ -58,10 +58,9 @@ from rlhf_lab.world import World
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "book" / "results" / "instruction-tuning"
 SEEDS = (0, 1, 2, 3, 4)
-SIZES = ("tiny", "micro", "nano")
-LARGEST = SIZES[0]
+LARGEST, MIDDLE, SMALLEST = "tiny", "micro", "nano"
 BASE, TUNED_ARM, CONTROL = ARMS = ("base", "instructions", "inputs alone")
-AXIS = {1: 5, 2: 3, 4: 3}  # clusters, and seeds of them
+SOME = 3  # seeds of what no verdict is about
 WORDINGS = ("known", "new")
 TABLES = ("answers", "lists", "samples")
 
@@ -73,17 +72,18 @@ class Measured:
     Attributes:
         examples: training rows, each once.
         questions: of each held-out kind, in each wording; trained: of each kind that was tuned on.
-        shots: solved examples before a question, where there are any.
+        shots: solved examples before a question, where there are any; few_shot: such questions.
         lists: lists to be continued.
         kept: replies of each kind that are published, of the first seed.
     """
 
-    examples: int = 2400
+    examples: int = 1600
     sft: SFTConfig = field(default_factory=lambda: SFTConfig(epochs=1.0))
-    questions: int = 60
-    trained: int = 30
+    questions: int = 40
+    trained: int = 10
     shots: int = 2
-    lists: int = 100
+    few_shot: int = 24
+    lists: int = 60
     max_new_tokens: int = 32
     kept: int = 3
 
@@ -104,12 +104,16 @@ class Run:
 
 
 def plan() -> list[Run]:
-    """All of them; of each seed the arms of the largest model come first."""
+    """All of them, what the verdicts need first."""
     found = []
+    whole = len(TUNED)
     for seed in SEEDS:
-        for size in SIZES:
-            found += [Run(size, arm, 0 if arm == BASE else len(TUNED), seed) for arm in ARMS]
-        found += [Run(LARGEST, TUNED_ARM, n, seed) for n, seeds in AXIS.items() if seed < seeds]
+        for size in (LARGEST, SMALLEST):
+            found += [Run(size, arm, 0 if arm == BASE else whole, seed) for arm in ARMS]
+        found.append(Run(LARGEST, TUNED_ARM, 1, seed))
+    for seed in SEEDS[:SOME]:
+        found.append(Run(LARGEST, TUNED_ARM, 3, seed))
+        found += [Run(MIDDLE, arm, 0 if arm == BASE else whole, seed) for arm in ARMS]
     return found
 
 
@@ -179,7 +183,7 @@ def measure(one: Run, settings: Measured) -> dict[str, list[dict[str, Any]]]:
     if whole:
         for kind in kinds_of(HELD_OUT):
             batches.append(
-                _asked(world, kind, "known", settings.shots, settings.questions, one.seed)
+                _asked(world, kind, "known", settings.shots, settings.few_shot, one.seed)
             )
         for kind in kinds_of(TUNED):
             batches.append(_asked(world, kind, "known", 0, settings.trained, one.seed))
