@@ -58,7 +58,6 @@ def test_each_seed_begins_with_another_cluster():
     assert len(set(firsts)) == len(firsts)
     for seed in published.SEEDS:
         assert set(published.clusters(len(TUNED), seed)) == set(TUNED)
-        assert published.clusters(1, seed) == published.clusters(3, seed)[:1]
 
 
 def test_every_model_of_the_plan_is_published_once():
