@@ -8,9 +8,10 @@ is also tuned on one cluster, another for each seed, with as many examples. A se
 examples and the questions. Replies are the likeliest ones, and their first line counts.
 
 The rules of the verdicts were written before any run, for five seeds; three were run, and a middle
-size and a middle number of clusters were given up, when the processor time was used up. A model's *score* is the share of right
-replies, averaged over the two wordings (those of the web, and new ones), over the kinds of a
-cluster, and then over the three held-out clusters. With 95 % intervals over seeds,
+size and a middle number of clusters were given up, when the processor time was used up. A model's
+*score* is the share of right replies, averaged over the two wordings (those of the web, and new
+ones), over the kinds of a cluster, and then over the three held-out clusters. With 95 % intervals
+over seeds,
 
 - tuning *helps* if ``tiny`` scores more after it than before, and *hurts* ``nano`` if that one
   scores less;
