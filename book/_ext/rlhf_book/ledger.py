@@ -34,7 +34,7 @@ VERDICTS = (
 )  # fmt: skip
 SUBJECTS = (
     "preference", "tax", "truth", "toxicity", "labelers", "stages", "failures", "proxy", "code",
-    "examples", "calibration", "prediction",
+    "examples", "instructions", "calibration", "prediction",
 )  # fmt: skip
 WHY = ("contrary", "undecided")  # for a claim that was not reproduced; in this order on the page
 DIGITS = {
@@ -105,6 +105,7 @@ def label(claim: Claim) -> str:
         "proxy": _("Over-optimisation"),
         "code": _("Code and reasoning"),
         "examples": _("Learning from examples"),
+        "instructions": _("Instruction tuning"),
         "calibration": _("Calibration"),
         "prediction": _("Predicted loss"),
     }
