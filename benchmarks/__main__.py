@@ -31,6 +31,7 @@ from benchmarks import (
     prompting,
     quickstart,
     reactions,
+    reasoning,
     reward_model,
     scaling,
     sft,
@@ -71,6 +72,7 @@ BENCHMARKS = {
     "code_in_web": code_in_web,
     "calibration": calibration,
     "predicted_loss": predicted_loss,
+    "reasoning": reasoning,
     "claims": claims,
 }
 
