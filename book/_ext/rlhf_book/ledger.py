@@ -39,7 +39,7 @@ SUBJECTS = (
 WHY = ("contrary", "undecided")  # for a claim that was not reproduced; in this order on the page
 DIGITS = {
     "points": 1, "nats per token": 3, "nats per pair": 3, "utility points": 2,
-    "reward model points": 2, "root nats": 2,
+    "reward model points": 2, "root nats": 2, "tokens": 1,
 }  # fmt: skip
 
 Claim = Mapping[str, Any]
@@ -85,6 +85,7 @@ def number(claim: Claim) -> str:
         "nats per pair": _("nats per pair"),
         "reward model points": _("points of the reward model"),
         "root nats": _("√nats"),
+        "tokens": _("tokens"),
         "utility points": _("utility points"),
     }
     return _("{mean} [{low}, {high}] {unit}, {seeds} seeds").format(
