@@ -131,7 +131,9 @@ def _kept(seed: int, system: str, settings: Measured) -> dict[str, Any]:
         atomic_write(path, json.dumps(made, ensure_ascii=False))
         right = sum(row["right"] for row in made["answers"])
         drawn = sum(row["samples"] for row in made["answers"])
-        print(f"{system}, seed {seed}: {right / drawn:.3f} right, {made['seconds']:.0f} s", flush=True)
+        print(
+            f"{system}, seed {seed}: {right / drawn:.3f} right, {made['seconds']:.0f} s", flush=True
+        )
     kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return kept
 
@@ -143,9 +145,7 @@ def fine_tuned(seed: int, settings: Measured, folder: Path) -> tuple[Any, Any]:
     """The policy after supervised fine-tuning, made once, and the tokenizer."""
     if not folder.is_dir():
         policy, tokenizer = load_policy("tiny")
-        shown = word_sums.solved(
-            "train", settings.demonstrations, seed, written=settings.written
-        )
+        shown = word_sums.solved("train", settings.demonstrations, seed, written=settings.written)
         config = dataclasses.replace(settings.sft, seed=seed)
         train_sft(policy, tokenizer, shown, config, quiet=True)
         save_policy(policy, tokenizer, folder)

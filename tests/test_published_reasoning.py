@@ -56,7 +56,9 @@ def test_curves_count_what_the_texts_say():
     settings = dataclasses.replace(SMALL, votes=(1, 3))
     rows = reasoning.curves(policy, tokenizer, problems, texts, lengths, settings)
     one, three = rows
-    assert one["majority"] == one["checked"] == one["likeliest"] == pytest.approx((2 / 3 + 1 / 3) / 2)
+    assert (
+        one["majority"] == one["checked"] == one["likeliest"] == pytest.approx((2 / 3 + 1 / 3) / 2)
+    )
     assert one["tokens"] == pytest.approx(5) and three["tokens"] == pytest.approx(15)
     assert three["majority"] == pytest.approx(0.5)  # 2 of 3 votes, 1 of 3
     assert three["checked"] == 1.0

@@ -3,9 +3,9 @@
     r(x, y) = 1 if the checker accepts y, else 0                     (label ``eq-verifiable-reward``)
 
 Nothing is learned about what people like: a program reads the answer. PPO is
-:class:`rlhf_lab.ppo.PPOTrainer` with such a reward. GRPO (Shao et al. 2024, arXiv 2402.03300) has no
-value function: it draws a group of answers to each problem and compares them with one another. Its
-two equations stand here as functions; the training itself is TRL's.
+:class:`rlhf_lab.ppo.PPOTrainer` with such a reward. GRPO (Shao et al. 2024, arXiv 2402.03300) has
+no value function: it draws a group of answers to each problem and compares them with one another.
+Its two equations stand here as functions; the training itself is TRL's.
 
 Left out: rewards for single steps, and a KL penalty. A checker that reads the answer is no model
 that could be driven out of what it knows; a careless one can be fooled, with a penalty or without.
@@ -264,7 +264,7 @@ def train_grpo(
 
 
 def _with_positions(
-    model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    _model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Positions counted over real tokens, where a caller pads on the left and gives none.
 

@@ -1,7 +1,7 @@
 """What several answers to one problem are worth: the majority's, exactly and without bias.
 
-Self-consistency (Wang et al. 2022, arXiv 2203.11171): draw k solutions, read their answers, give the
-most frequent one. Beside it stand pass@k (:func:`rlhf_lab.objectives.pass_at_k`), for whoever can
+Self-consistency (Wang et al. 2022, arXiv 2203.11171): draw k solutions, read their answers, give
+the most frequent one. Beside it stand pass@k (:func:`rlhf_lab.objectives.pass_at_k`), for whoever can
 check, and :func:`rlhf_lab.over_optimisation.best_of_n_mean`, for whoever has a score.
 """
 
@@ -44,7 +44,9 @@ def majority_at_k(answers: Sequence[Hashable | None], right: Hashable, k: int) -
         InputError: for a k that cannot be.
     """
     if not 1 <= k <= len(answers):
-        raise InputError("k", k, f"1 to n = {len(answers)}", "draw more samples, or vote with fewer")
+        raise InputError(
+            "k", k, f"1 to n = {len(answers)}", "draw more samples, or vote with fewer"
+        )
     votes = Counter(answer for answer in answers if answer is not None)
     own = votes.pop(right, 0)
     silent = len(answers) - own - votes.total()

@@ -1,8 +1,8 @@
 """Word problems of Fernwick, solved in written steps, and what a checker can read of a solution.
 
-GSM8K in spirit (Cobbe et al. 2021): somebody has some things, gets and loses some, and the question
-is how many are left. Every step is a sum or a difference within twenty, which the web of Fernwick is
-full of; what has to be learned is to write the steps down, in order, and to keep count.
+GSM8K in spirit (Cobbe et al. 2021): somebody has some things, gets and loses some, and the
+question is how many are left. Every step is a sum or a difference within twenty, which the web of
+Fernwick is full of; what has to be learned is to write the steps down, in order, and to keep count.
 
 Left out: multiplication, and problems with more than one way to solve them.
 """

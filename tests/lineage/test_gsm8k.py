@@ -85,7 +85,9 @@ def test_problems_of_fernwick_in_the_format():
         assert len(found) == len(problem.changes) and all(one.holds for one in found)
 
 
-@pytest.mark.parametrize("broken", ["{", "[]", '{"question": "q"}', '{"question": 1, "answer": ""}'])
+@pytest.mark.parametrize(
+    "broken", ["{", "[]", '{"question": "q"}', '{"question": 1, "answer": ""}']
+)
 def test_a_line_that_is_none_is_named(broken):
     with pytest.raises(InputError, match="line 2"):
         gsm8k.read_problems(line(*OURS) + "\n" + broken)

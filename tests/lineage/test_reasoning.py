@@ -125,7 +125,9 @@ def test_trl_has_our_advantages_and_our_loss(monkeypatch):
     def spy_loss(self, model, inputs):
         loss = loss_of(self, model, inputs)
         mask = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], 1)
-        tokens, lengths = align(torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], 1), mask)
+        tokens, lengths = align(
+            torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], 1), mask
+        )
         responses = inputs["completion_mask"]
         tokens, at, valid, drawn = response_states(
             tokens, lengths - responses.sum(1), inputs["completion_ids"], responses
