@@ -1,6 +1,6 @@
 """Reasoning by reinforcement learning whose reward is a checker: by our PPO, and by TRL's GRPO.
 
-    r(x, y) = 1 if the checker accepts y, else 0                     (label ``eq-verifiable-reward``)
+    r(x, y) = 1 if the checker accepts y, else 0                    (label ``eq-verifiable-reward``)
 
 Nothing is learned about what people like: a program reads the answer. PPO is
 :class:`rlhf_lab.ppo.PPOTrainer` with such a reward. GRPO (Shao et al. 2024, arXiv 2402.03300) has

@@ -1,8 +1,8 @@
 """What several answers to one problem are worth: the majority's, exactly and without bias.
 
 Self-consistency (Wang et al. 2022, arXiv 2203.11171): draw k solutions, read their answers, give
-the most frequent one. Beside it stand pass@k (:func:`rlhf_lab.objectives.pass_at_k`), for whoever can
-check, and :func:`rlhf_lab.over_optimisation.best_of_n_mean`, for whoever has a score.
+the most frequent one. Beside it stand pass@k (:func:`rlhf_lab.objectives.pass_at_k`), for whoever
+can check, and :func:`rlhf_lab.over_optimisation.best_of_n_mean`, for whoever has a score.
 """
 
 from __future__ import annotations
