@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import reasoning
 from rlhf_lab.config import PPOConfig, SFTConfig
-from rlhf_lab.lineage import word_sums
+from rlhf_lab.lineage import long_sums
 from rlhf_lab.lineage.reasoning import GRPOSettings
 
 SMALL = reasoning.Measured(
@@ -34,7 +34,7 @@ def test_a_system_is_trained_and_solves_the_tests(system, tmp_path):
     assert tables["training"].reward.between(0, 1).all()
     assert list(tables["answers"].changes) == [2, 3, 4, 5]
     assert tables["answers"].samples.sum() == 8 * 3
-    kinds = [f"right, steps {kind}" for kind in word_sums.DERIVATIONS]
+    kinds = [f"right, steps {kind}" for kind in long_sums.DERIVATIONS]
     assert (tables["answers"][kinds].sum(axis=1) == tables["answers"].right).all()
     assert list(tables["forced"].steps) == list(range(6))
     assert tables["samples"]["count"].sum() == 3
@@ -47,7 +47,7 @@ def test_curves_count_what_the_texts_say():
     from rlhf_lab.models import load_policy
 
     policy, tokenizer = load_policy("nano")
-    problems = word_sums.word_sums("test", 2)
+    problems = long_sums.long_sums("test", 2)
     texts = [
         [problems[0].solution, problems[0].bare_answer, "so 99."],
         ["so 98.", "so 98.", problems[1].bare_answer],
@@ -63,7 +63,7 @@ def test_curves_count_what_the_texts_say():
     assert three["majority"] == pytest.approx(0.5)  # 2 of 3 votes, 1 of 3
     assert three["checked"] == 1.0
     scores = reasoning.mean_logprobs(policy, tokenizer, problems, texts)
-    best = [word_sums.last_number(own[max(range(3), key=lambda i: s[i])])
+    best = [long_sums.last_number(own[max(range(3), key=lambda i: s[i])])
             for own, s in zip(texts, scores, strict=True)]  # fmt: skip
     right = [number == p.answer for number, p in zip(best, problems, strict=True)]
     assert three["likeliest"] == pytest.approx(sum(right) / 2)
@@ -75,7 +75,7 @@ def test_curves_count_what_the_texts_say():
 def test_every_run_of_the_plan_is_published_once():
     settings = reasoning.Measured()
     answers = pd.read_csv(reasoning.FOLDER / "answers.csv")
-    planned = itertools.product(reasoning.SEEDS, reasoning.SYSTEMS, word_sums.CHANGES)
+    planned = itertools.product(reasoning.SEEDS, reasoning.SYSTEMS, long_sums.CHANGES)
     rows = answers[["seed", "system", "changes"]].itertuples(index=False, name=None)
     assert sorted(rows) == sorted(planned)
     drawn = answers.groupby(["seed", "system"]).samples.sum()

@@ -17,7 +17,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 from rlhf_lab.errors import InputError
-from rlhf_lab.lineage.word_sums import WordSum
+from rlhf_lab.lineage.long_sums import LongSum
 from rlhf_lab.paradigms.data import real_file
 
 URL = "https://raw.githubusercontent.com/openai/grade-school-math/master/grade_school_math/data/"
@@ -178,10 +178,12 @@ def score(problems: Iterable[Problem], texts: Iterable[str]) -> float:
     return sum(verdicts) / len(verdicts)
 
 
-def as_gsm8k(problem: WordSum) -> Problem:
-    """A problem of Fernwick in GSM8K's format, solved."""
+def as_gsm8k(problem: LongSum) -> Problem:
+    """A sum of several numbers in GSM8K's format, solved."""
     lines = []
     for step in problem.steps:
         left, _, result = step.removesuffix(".").partition(" = ")
         lines.append(f"{left} = <<{left.replace(' ', '')}={result}>>{result}.")
-    return Problem(problem.text.strip(), "\n".join([*lines, f"#### {problem.answer}"]))
+    return Problem(
+        f"What is {problem.text.strip()[:-1]}?", "\n".join([*lines, f"#### {problem.answer}"])
+    )

@@ -25,10 +25,10 @@ from torch import Tensor, nn
 from rlhf_lab import objectives
 from rlhf_lab.encoding import encode_prompts
 from rlhf_lab.errors import InputError
-from rlhf_lab.lineage.word_sums import WordSum
+from rlhf_lab.lineage.long_sums import LongSum
 from rlhf_lab.models import Reward, position_ids
 
-Check = Callable[[WordSum, str], bool]
+Check = Callable[[LongSum, str], bool]
 """(problem, solution) -> whether it is accepted."""
 
 EPSILON = 1e-4  # added to a group's deviation, as TRL does
@@ -105,7 +105,7 @@ def grpo_loss(
 # --- the reward -----------------------------------------------------------------------------------
 
 
-def verifiable_reward(problems: Sequence[WordSum], tokenizer: Any, check: Check) -> Reward:
+def verifiable_reward(problems: Sequence[LongSum], tokenizer: Any, check: Check) -> Reward:
     """A checker as the reward of PPO: 1 for a solution that it accepts, else 0.
 
     Label ``eq-verifiable-reward``. Problems are recognised by their token ids.
@@ -157,7 +157,7 @@ class GRPOSettings:
     """
 
     seed: int = 0
-    steps: int = 60
+    steps: int = 40
     problems: int = 8
     group: int = 8
     minibatches: int = 4
@@ -176,7 +176,7 @@ class GRPOSettings:
 def train_grpo(
     policy: nn.Module,
     tokenizer: Any,
-    problems: Sequence[WordSum],
+    problems: Sequence[LongSum],
     check: Check,
     settings: GRPOSettings,
 ) -> list[dict[str, float]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from rlhf_lab.errors import InputError
-from rlhf_lab.lineage import gsm8k, word_sums
+from rlhf_lab.lineage import gsm8k, long_sums
 
 OURS = (
     "A hen lays 3 eggs a day. How many dozen are that in 40 days?",
@@ -77,7 +77,7 @@ def test_calculations(inner, holds):
 
 
 def test_problems_of_fernwick_in_the_format():
-    for problem in word_sums.word_sums("test", 12):
+    for problem in long_sums.long_sums("test", 12):
         ours = gsm8k.as_gsm8k(problem)
         (read,) = gsm8k.read_problems(line(ours.question, ours.answer))
         assert gsm8k.final_answer(read.answer) == problem.answer

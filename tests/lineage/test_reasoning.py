@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from rlhf_lab.errors import InputError
-from rlhf_lab.lineage import reasoning, word_sums
+from rlhf_lab.lineage import reasoning, long_sums
 from rlhf_lab.lineage.reasoning import GRPOSettings, group_advantages, grpo_loss
 from rlhf_lab.models import PolicyLogits, align, load_policy
 from rlhf_lab.objectives import token_logprobs
@@ -87,8 +87,8 @@ def test_a_penalty_needs_a_reference():
 
 def test_a_checker_is_a_reward():
     _, tokenizer = load_policy("nano")
-    problems = word_sums.word_sums("train", 3)
-    reward = reasoning.verifiable_reward(problems, tokenizer, word_sums.answer_is_right)
+    problems = long_sums.long_sums("train", 3)
+    reward = reasoning.verifiable_reward(problems, tokenizer, long_sums.answer_is_right)
     asked = tokenizer([p.text for p in problems], padding=True, return_tensors="pt")["input_ids"]
     said = [problems[0].solution, problems[1].solution + " no, 99.", problems[2].bare_answer]
     tokenizer.padding_side = "right"
@@ -100,7 +100,7 @@ def test_a_checker_is_a_reward():
     last = len(tokenizer(said[0])["input_ids"])
     mask[0, last - 2 :] = 0  # without the number at its end and the full stop
     cut = tokenizer.decode(given["input_ids"][0][: last - 2])
-    wanted = float(word_sums.answer_is_right(problems[0], cut))
+    wanted = float(long_sums.answer_is_right(problems[0], cut))
     assert reward(asked, given["input_ids"], mask)[0] == wanted
     with pytest.raises(InputError, match="prompt_ids"):
         reward(asked[:, 2:], given["input_ids"], given["attention_mask"])
@@ -143,7 +143,7 @@ def test_trl_has_our_advantages_and_our_loss(monkeypatch):
     monkeypatch.setattr(trl.GRPOTrainer, "_compute_loss", spy_loss)
     policy, tokenizer = load_policy("nano")
     before = policy.transformer.wte.weight.detach().clone()
-    problems = word_sums.word_sums("train", 12)
+    problems = long_sums.long_sums("train", 12)
     settings = GRPOSettings(steps=1, problems=4, group=4, minibatches=1, max_response_length=10)
     scores = []
 
