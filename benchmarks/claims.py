@@ -181,7 +181,7 @@ class Results:
         return 100 * own.set_index("seed").recognised
 
     def voted(self, k: int) -> pd.DataFrame:
-        """Percent of word problems that a vote of k solves: rows are seeds, columns systems."""
+        """Percent of sums that a vote of k solves: rows are seeds, columns systems."""
         found = self.table("reasoning/curves")
         return 100 * found[found.k == k].pivot(index="seed", columns="system", values="majority")
 
@@ -193,7 +193,7 @@ class Results:
         return own.pivot(index="seed", columns="steps", values="share")
 
     def solution_tokens(self) -> pd.DataFrame:
-        """Tokens of a solution to a word problem: rows are seeds, columns systems."""
+        """Tokens of a solution to a sum: rows are seeds, columns systems."""
         found = self.table("reasoning/curves")
         return found[found.k == 1].pivot(index="seed", columns="system", values="tokens")
 
@@ -278,7 +278,7 @@ VALUES: Mapping[str, Values] = {
     "abstaining-pays": lambda r: _abstaining(r, PTX, 9.0),
     "checked-answers-teach": lambda r: _gain(r.voted(1), GRPO, SFT),
     "vote-helps": lambda r: r.voted(16)[SFT] - r.voted(1)[SFT],
-    "steps-help": lambda r: _gain(r.cut_after(GRPO), 5, 0),
+    "steps-help": lambda r: _gain(r.cut_after(GRPO), 3, 0),
     "answers-grow": lambda r: _gain(r.solution_tokens(), GRPO, SFT),
 }
 

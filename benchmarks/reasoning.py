@@ -191,11 +191,12 @@ def measured(seed: int, system: str, settings: Measured, folder: Path) -> Rows:
     """Train one system and let it solve the test problems.
 
     Returns:
-        ``answers``: a row for the ``samples`` of all problems: how many are ``right`` by the last number, which derivation the right ones have, how many hold the
-        answer ``somewhere``, and their mean ``tokens``. ``curves``: for each k, the share of
-        problems solved by the ``majority``, the ``likeliest`` and whoever can check
-        (``checked``), and the tokens that this takes. ``forced``: the same solutions, cut after
-        some steps. ``training``: how the run went. ``samples``: solutions to one problem.
+        ``answers``: of the ``samples`` of all problems how many are ``right`` by the last number,
+        which derivation the right ones have, how many hold the answer ``somewhere``, and their
+        mean ``tokens``. ``curves``: for each k, the share of problems solved by the ``majority``,
+        the ``likeliest`` and whoever can check (``checked``), and the tokens that this takes.
+        ``forced``: solutions, cut after some steps. ``training``: how the run went. ``samples``:
+        solutions to one problem.
     """
     policy, tokenizer = fine_tuned(seed, settings, folder)
     found: Rows = {table: [] for table in TABLES}

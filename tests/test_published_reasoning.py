@@ -15,14 +15,14 @@ from rlhf_lab.lineage.reasoning import GRPOSettings
 
 SMALL = reasoning.Measured(
     demonstrations=16,
-    sft=SFTConfig(epochs=1, learning_rate=1e-3, batch_size=16, micro_batch_size=16, max_length=112),
+    sft=SFTConfig(epochs=1, learning_rate=1e-3, batch_size=16, micro_batch_size=16, max_length=48),
     problems=8,
     ppo=PPOConfig(steps=1, batch_size=8, minibatches=1, beta=0.0, gamma=0.0, ema_decay=0.0),
     grpo=GRPOSettings(steps=1, problems=2, group=4, minibatches=1),
     tests=8,
     samples=3,
     votes=(1, 3),
-    cut=2,
+    cut=1,
 )
 
 
@@ -32,11 +32,10 @@ def test_a_system_is_trained_and_solves_the_tests(system, tmp_path):
     tables = {name: pd.DataFrame(rows) for name, rows in found.items()}
     assert len(tables["training"]) == 1
     assert tables["training"].reward.between(0, 1).all()
-    assert list(tables["answers"].changes) == [2, 3, 4, 5]
     assert tables["answers"].samples.sum() == 8 * 3
     kinds = [f"right, steps {kind}" for kind in long_sums.DERIVATIONS]
     assert (tables["answers"][kinds].sum(axis=1) == tables["answers"].right).all()
-    assert list(tables["forced"].steps) == list(range(6))
+    assert list(tables["forced"].steps) == list(range(4))
     assert tables["samples"]["count"].sum() == 3
     again = reasoning.measured(0, system, SMALL, tmp_path / "sft")
     assert again == found
@@ -67,16 +66,16 @@ def test_curves_count_what_the_texts_say():
             for own, s in zip(texts, scores, strict=True)]  # fmt: skip
     right = [number == p.answer for number, p in zip(best, problems, strict=True)]
     assert three["likeliest"] == pytest.approx(sum(right) / 2)
-    table = reasoning.by_changes(problems, texts, lengths)
-    assert [row["right"] for row in table] == [2, 1]
-    assert table[0]["right, steps right"] == 1 and table[0]["right, steps none"] == 1
+    row = reasoning.counted(problems, texts, lengths)
+    assert (row["right"], row["right, steps right"], row["right, steps none"]) == (3, 1, 2)
+    assert row["tokens"] == pytest.approx(5) and row["with steps"] == 1
 
 
 def test_every_run_of_the_plan_is_published_once():
     settings = reasoning.Measured()
     answers = pd.read_csv(reasoning.FOLDER / "answers.csv")
-    planned = itertools.product(reasoning.SEEDS, reasoning.SYSTEMS, long_sums.CHANGES)
-    rows = answers[["seed", "system", "changes"]].itertuples(index=False, name=None)
+    planned = itertools.product(reasoning.SEEDS, reasoning.SYSTEMS)
+    rows = answers[["seed", "system"]].itertuples(index=False, name=None)
     assert sorted(rows) == sorted(planned)
     drawn = answers.groupby(["seed", "system"]).samples.sum()
     assert (drawn == settings.tests * settings.samples).all()

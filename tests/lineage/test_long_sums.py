@@ -1,8 +1,6 @@
-"""Word problems: what is told is what is computed, and what each checker lets through."""
+"""Sums of several numbers: what is asked is what is computed, and what each checker lets through."""
 
 from __future__ import annotations
-
-import re
 
 import pytest
 
@@ -10,44 +8,40 @@ from rlhf_lab.errors import InputError
 from rlhf_lab.lineage import long_sums
 from rlhf_lab.lineage.long_sums import LongSum, answer_is_right, answer_is_somewhere, derivation
 
-FOX = LongSum("the fox has 3 nuts. it finds 9. it eats 2.\nhow many nuts has it now?\n", 3, (9, -2))
-COMES, GOES = ("finds", "buys", "gives it"), ("loses", "sells", "eats", "gives ")
+ONE = LongSum(3, (9, -2))
 
 
 @pytest.mark.parametrize("split", ["train", "valid", "test"])
-def test_a_story_tells_its_numbers(split):
-    """The numbers are read back from the words, by their verbs."""
+def test_a_text_asks_for_its_answer(split):
+    """Read back from the words, with every total within twenty."""
     for problem in long_sums.long_sums(split, 40, seed=3):
-        story, question = problem.text.strip().split("\n")
-        first, *events = story.removesuffix(".").split(". ")
-        assert re.search(r"how many (\w+) has it now\?", question)[1] in first
-        total = int(re.search(r"\d+", first)[0])
-        for event in events:
-            assert any(verb in event for verb in COMES + GOES)
-            comes = any(verb in event for verb in COMES)
-            total += int(re.search(r"\d+", event)[0]) * (1 if comes else -1)
+        first, *rest = problem.text.removesuffix(".\n").split(" ")
+        total = int(first)
+        for sign, number in zip(rest[::2], rest[1::2], strict=True):
+            total += {"+": 1, "-": -1}[sign] * int(number)
             assert 0 <= total <= long_sums.LARGEST
         assert total == problem.answer
+        assert len(rest) == 2 * long_sums.CHANGES
 
 
-def test_no_chain_of_numbers_is_in_two_splits():
-    chains = {
-        split: {(p.start, *p.changes) for p in long_sums.long_sums(split, 300, seed=1)}
+def test_no_problem_is_in_two_splits():
+    asked = {
+        split: {problem.text for problem in long_sums.long_sums(split, 300, seed=1)}
         for split in ("train", "valid", "test")
     }
-    assert not chains["train"] & (chains["valid"] | chains["test"])
-    assert not chains["valid"] & chains["test"]
-    assert len(chains["test"]) == 300
+    assert not asked["train"] & (asked["valid"] | asked["test"])
+    assert not asked["valid"] & asked["test"]
+    assert len(asked["test"]) == 300
 
 
 def test_solutions_with_and_without_steps():
-    assert FOX.solution == "3 + 9 = 12. 12 - 2 = 10. so 10."
-    assert FOX.bare_answer == "so 10."
-    assert FOX.totals == (3, 12, 10)
+    assert ONE.text == "3 + 9 - 2.\n"
+    assert ONE.solution == "3 + 9 = 12. 12 - 2 = 10. so 10."
+    assert ONE.bare_answer == "so 10."
+    assert ONE.totals == (3, 12, 10)
     shown = long_sums.solved("train", 400, written=0.25)
     share = sum(" = " in one.completion for one in shown) / 400
-    assert 0.18 < share < 0.32  # a quarter, four standard deviations around
-    assert all(one.completion.endswith(".") for one in shown)
+    assert 0.16 < share < 0.34  # a quarter, four standard deviations around
 
 
 @pytest.mark.parametrize(
@@ -61,19 +55,20 @@ def test_solutions_with_and_without_steps():
         ("so 1. so 10. so 2.", False, True, "none"),
         ("so 4.", False, False, "none"),
         ("", False, False, "none"),
+        ("so ².", False, False, "none"),
         ("10 10 10", True, True, "wrong"),
     ],
 )
 def test_what_checkers_read(text, right, somewhere, how):
-    assert answer_is_right(FOX, text) == right
-    assert answer_is_somewhere(FOX, text) == somewhere
-    assert derivation(FOX, text) == how
+    assert answer_is_right(ONE, text) == right
+    assert answer_is_somewhere(ONE, text) == somewhere
+    assert derivation(ONE, text) == how
 
 
 def test_a_solution_is_cut_after_its_first_steps():
-    assert long_sums.first_steps(FOX.solution, 0) == ""
-    assert long_sums.first_steps(FOX.solution, 1) == "3 + 9 = 12."
-    assert long_sums.first_steps(FOX.solution, 9) == "3 + 9 = 12. 12 - 2 = 10."
+    assert long_sums.first_steps(ONE.solution, 0) == ""
+    assert long_sums.first_steps(ONE.solution, 1) == "3 + 9 = 12."
+    assert long_sums.first_steps(ONE.solution, 9) == "3 + 9 = 12. 12 - 2 = 10."
     assert long_sums.first_steps("so 10.", 3) == ""
 
 
@@ -82,11 +77,11 @@ def test_a_solution_is_cut_after_its_first_steps():
     [
         (lambda: long_sums.long_sums("exam", 3), "split"),
         (lambda: long_sums.long_sums("train", 0), "count"),
-        (lambda: long_sums.long_sums("train", 3, changes=(0, 1)), "changes"),
+        (lambda: long_sums.long_sums("train", 3, changes=0), "changes"),
         (lambda: long_sums.solved("train", 3, written=1.5), "written"),
     ],
 )
-def test_what_cannot_be_told_is_refused(make, argument):
+def test_what_cannot_be_asked_is_refused(make, argument):
     with pytest.raises(InputError) as caught:
         make()
     assert caught.value.argument == argument

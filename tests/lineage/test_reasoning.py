@@ -143,7 +143,7 @@ def test_trl_has_our_advantages_and_our_loss(monkeypatch):
     monkeypatch.setattr(trl.GRPOTrainer, "_compute_loss", spy_loss)
     policy, tokenizer = load_policy("nano")
     before = policy.transformer.wte.weight.detach().clone()
-    problems = long_sums.long_sums("train", 12)
+    problems = [p for n in (2, 4) for p in long_sums.long_sums("train", 6, changes=n)]
     settings = GRPOSettings(steps=1, problems=4, group=4, minibatches=1, max_response_length=10)
     scores = []
 
