@@ -157,11 +157,11 @@ class GRPOSettings:
     """
 
     seed: int = 0
-    steps: int = 40
+    steps: int = 20
     problems: int = 8
     group: int = 8
     minibatches: int = 4
-    learning_rate: float = 5e-4
+    learning_rate: float = 2e-4
     clip: float = 0.2
     max_response_length: int = 48
 
