@@ -1,4 +1,4 @@
-"""Sums of several numbers: what is asked is what is computed, and what each checker lets through."""
+"""Sums of several numbers: what is asked is computed, and what each checker lets through."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from rlhf_lab.errors import InputError
-from rlhf_lab.lineage import reasoning, long_sums
+from rlhf_lab.lineage import long_sums, reasoning
 from rlhf_lab.lineage.reasoning import GRPOSettings, group_advantages, grpo_loss
 from rlhf_lab.models import PolicyLogits, align, load_policy
 from rlhf_lab.objectives import token_logprobs
