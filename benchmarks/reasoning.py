@@ -15,11 +15,13 @@ GSM8K's own solutions are read too, and their calculations checked (``gsm8k.csv`
 Rules for the four claims of the ledger were written before the first run: one answer of GRPO is
 right more often than one of SFT by more than ten points; the vote of sixteen answers of SFT is
 right more often than one; all steps are worth more than none to GRPO; GRPO's answers are longer
-than SFT's. They were written for stories with up to five numbers. Trials of fine-tuning alone
-showed that ``tiny`` does not learn to copy numbers out of those in a few hundred steps; the problems
-became sums of four numbers at fixed places, and the model ``micro``. PPO with five times the step
-size then unlearned to add, on seed 0; the step sizes of both trainers were chosen by training
-rewards of that seed, before any run that is published.
+than SFT's.
+
+They were written for stories with up to five numbers. Trials of fine-tuning alone showed that
+``tiny`` does not learn to copy numbers out of those in a few hundred steps; the problems became
+sums of four numbers at fixed places, and the model ``micro``. PPO with five times the step size
+then unlearned to add, on seed 0; the step sizes of both trainers were chosen by training rewards of
+that seed, before any run that is published.
 """
 
 from __future__ import annotations
