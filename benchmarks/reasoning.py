@@ -6,8 +6,8 @@ three runs see problems and a checker, and no solution: our ``PPOTrainer`` and T
 with a checker that reads the last number, and our ``PPOTrainer`` with a *careless* one, content
 when the answer's digits stand anywhere. All draw as many answers, take as many steps, and have no
 KL penalty. Each system then solves held-out problems several times: votes, choices and lengths are
-computed from these samples. A seed changes solutions, problems, orders and samples; test problems
-are the same. Two runs differ in nothing but what trains them. Runs that the same code has done
+computed from these samples. All runs start from one fine-tuned policy; a seed changes the problems
+that they see, their order, and all samples. Test problems are the same. Runs that the same code has done
 before are read from ``runs/``.
 
 GSM8K's own solutions are read too, and their calculations checked (``gsm8k.csv``).
@@ -132,7 +132,7 @@ def _kept(seed: int, system: str, settings: Measured) -> dict[str, Any]:
     path = folder / f"{seed}-{SYSTEMS.index(system)}.json"
     if not path.is_file():
         before = time.process_time()
-        made: dict[str, Any] = {**measured(seed, system, settings, folder / f"{seed}-sft")}
+        made: dict[str, Any] = {**measured(seed, system, settings, folder / "sft")}
         made["seconds"] = time.process_time() - before
         atomic_write(path, json.dumps(made, ensure_ascii=False))
         right = sum(row["right"] for row in made["answers"])
@@ -147,13 +147,12 @@ def _kept(seed: int, system: str, settings: Measured) -> dict[str, Any]:
 # --- training -------------------------------------------------------------------------------------
 
 
-def fine_tuned(seed: int, settings: Measured, folder: Path) -> tuple[Any, Any]:
+def fine_tuned(settings: Measured, folder: Path) -> tuple[Any, Any]:
     """The policy after supervised fine-tuning, made once, and the tokenizer."""
     if not folder.is_dir():
         policy, tokenizer = load_policy(PRESET)
-        shown = long_sums.solved("train", settings.demonstrations, seed, written=settings.written)
-        config = dataclasses.replace(settings.sft, seed=seed)
-        train_sft(policy, tokenizer, shown, config, quiet=True)
+        shown = long_sums.solved("train", settings.demonstrations, written=settings.written)
+        train_sft(policy, tokenizer, shown, settings.sft, quiet=True)
         save_policy(policy, tokenizer, folder)
     return load_policy(folder)
 
@@ -202,7 +201,7 @@ def measured(seed: int, system: str, settings: Measured, folder: Path) -> Rows:
         ``forced``: solutions, cut after some steps. ``training``: how the run went. ``samples``:
         solutions to one problem.
     """
-    policy, tokenizer = fine_tuned(seed, settings, folder)
+    policy, tokenizer = fine_tuned(settings, folder)
     found: Rows = {table: [] for table in TABLES}
     if system != SFT:
         found["training"] = trained(policy, tokenizer, system, seed, settings)
