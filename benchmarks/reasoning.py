@@ -7,8 +7,8 @@ with a checker that reads the last number, and our ``PPOTrainer`` with a *carele
 when the answer's digits stand anywhere. All draw as many answers, take as many steps, and have no
 KL penalty. Each system then solves held-out problems several times: votes, choices and lengths are
 computed from these samples. All runs start from one fine-tuned policy; a seed changes the problems
-that they see, their order, and all samples. Test problems are the same. Runs that the same code has done
-before are read from ``runs/``.
+that they see, their order, and all samples. Test problems are the same. Runs that the same code has
+done before are read from ``runs/``.
 
 GSM8K's own solutions are read too, and their calculations checked (``gsm8k.csv``).
 
