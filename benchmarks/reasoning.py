@@ -1,14 +1,14 @@
 """Does checking answers alone teach a small model to reason, and what do more tokens buy?
 
-Writes ``book/results/reasoning``. ``micro`` is fine-tuned on solved sums of four numbers, half
-of them with their steps written out and half with the answer alone; that is *SFT*. From there
-three runs see problems and a checker, and no solution: our ``PPOTrainer`` and TRL's ``GRPOTrainer``
-with a checker that reads the last number, and our ``PPOTrainer`` with a *careless* one, content
-when the answer's digits stand anywhere. All draw as many answers, take as many steps, and have no
-KL penalty. Each system then solves held-out problems several times: votes, choices and lengths are
-computed from these samples. All runs start from one fine-tuned policy; a seed changes the problems
-that they see, their order, and all samples. Test problems are the same. Runs that the same code has
-done before are read from ``runs/``.
+Writes ``book/results/reasoning``. ``micro`` is fine-tuned on solved sums of four numbers, half of
+them with their steps written out and half with the answer alone; that is *SFT*. From there two runs
+see problems and a checker that reads the last number, and no solution: our ``PPOTrainer`` and TRL's
+``GRPOTrainer``. Both draw as many answers, take as many steps, and have no KL penalty. Each system
+then solves held-out problems several times: votes, choices and lengths are computed from these
+samples, and how many answers a *careless* checker would accept, which is content when the answer's
+digits stand anywhere. All runs start from one fine-tuned policy; a seed changes the problems that
+they see, their order, and all samples. Test problems are the same. Runs that the same code has done
+before are read from ``runs/``.
 
 GSM8K's own solutions are read too, and their calculations checked (``gsm8k.csv``).
 
@@ -45,7 +45,7 @@ from rlhf_lab.files import atomic_write, file_hash
 from rlhf_lab.fingerprint import code_fingerprint, fingerprint
 from rlhf_lab.lineage import gsm8k, long_sums
 from rlhf_lab.lineage.long_sums import LongSum
-from rlhf_lab.lineage.reasoning import Check, GRPOSettings, train_grpo, verifiable_reward
+from rlhf_lab.lineage.reasoning import GRPOSettings, train_grpo, verifiable_reward
 from rlhf_lab.lineage.votes import majority_at_k
 from rlhf_lab.models import ASSETS, ScalarModel, load_policy, save_policy
 from rlhf_lab.objectives import pass_at_k
@@ -59,7 +59,7 @@ FOLDER = ROOT / "book" / "results" / "reasoning"
 SEEDS = (0, 1, 2)
 LONGEST = 32  # tokens of a solution; one with all steps has 22
 PRESET = "micro"  # large enough to add, small enough to be trained many times
-SFT, PPO, GRPO, CARELESS = SYSTEMS = ("SFT", "PPO", "GRPO", "PPO, careless checker")
+SFT, PPO, GRPO = SYSTEMS = ("SFT", "PPO", "GRPO")
 TABLES = ("answers", "curves", "forced", "training", "samples")
 Rows = dict[str, list[dict[str, Any]]]
 
@@ -160,16 +160,14 @@ def fine_tuned(settings: Measured, folder: Path) -> tuple[Any, Any]:
 def trained(
     policy: Any, tokenizer: Any, system: str, seed: int, settings: Measured
 ) -> list[dict[str, Any]]:
-    """Train a policy in place by the checker of a system; rows of ``step, reward, tokens``."""
+    """Train a policy in place by the trainer of a system; rows of ``step, reward, tokens``."""
     asked = long_sums.long_sums("train", settings.problems, 1000 + seed)
-    check: Check = long_sums.answer_is_right
+    check = long_sums.answer_is_right
     if system == GRPO:
         history = train_grpo(
             policy, tokenizer, asked, check, dataclasses.replace(settings.grpo, seed=seed)
         )
         return [{"step": i, **row} for i, row in enumerate(history, start=1)]
-    if system == CARELESS:
-        check = long_sums.answer_is_somewhere
     rows = PPOTrainer(
         policy,
         copy.deepcopy(policy),
