@@ -135,7 +135,7 @@ def test_trl_has_our_advantages_and_our_loss(monkeypatch):
         with torch.no_grad():
             logp = scatter(token_logprobs(PolicyLogits(model)(tokens, at), drawn), valid)
         ours = grpo_loss(logp, logp, inputs["advantages"], valid)
-        seen.setdefault("loss", (float(loss), float(ours)))
+        seen.setdefault("loss", (float(loss.detach()), float(ours)))
         seen.setdefault("padded", bool((inputs["prompt_mask"] == 0).any()))
         return loss
 
