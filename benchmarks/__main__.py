@@ -33,6 +33,7 @@ from benchmarks import (
     prompting,
     quickstart,
     reactions,
+    reasoning,
     reward_model,
     scaling,
     sft,
@@ -75,6 +76,7 @@ BENCHMARKS = {
     "calibration": calibration,
     "predicted_loss": predicted_loss,
     "in_context_cost": in_context_cost,
+    "reasoning": reasoning,
     "claims": claims,
 }
 

@@ -208,6 +208,23 @@ class Results:
         own: pd.Series = 100 * found.loc[(size, arm, 0 if arm == BASE else clusters)]
         return own
 
+    def voted(self, k: int) -> pd.DataFrame:
+        """Percent of sums that a vote of k solves: rows are seeds, columns systems."""
+        found = self.table("reasoning/curves")
+        return 100 * found[found.k == k].pivot(index="seed", columns="system", values="majority")
+
+    def cut_after(self, system: str) -> pd.DataFrame:
+        """Percent right of a system's solutions that end after some steps, by seed."""
+        found = self.table("reasoning/forced")
+        own = found[found.system == system]
+        own = own.assign(share=100 * own.right / own.solutions)
+        return own.pivot(index="seed", columns="steps", values="share")
+
+    def solution_tokens(self) -> pd.DataFrame:
+        """Tokens of a solution to a sum: rows are seeds, columns systems."""
+        found = self.table("reasoning/curves")
+        return found[found.k == 1].pivot(index="seed", columns="system", values="tokens")
+
     def of_ceiling(self) -> pd.DataFrame:
         """Percent of what noise allows that the reward model reaches, by group of labelers."""
         found = self.table("behaviour/reward_model")
@@ -224,6 +241,7 @@ LIKE, DISLIKE = (f"best of it, labelers {taste} hedging" for taste in ("like", "
 PROGRAMS, NO_PROGRAMS = "with programs", "without programs"
 TOLD, UNTOLD = "instructions", "inputs alone"
 MORE, MORE_FALSE = "SFT, more of the usual", "SFT, more false premises"
+GRPO = "GRPO"
 BASE, PROMPTED, SFT, PPO, PTX = "base", "prompted base", "SFT", "PPO, γ = 0", "PPO-ptx"
 SMALL_BASE, LARGE_BASE = "nano, examples", "tiny, examples"
 BETA, GAMMA = 0.02, 1.0  # the defaults
@@ -297,6 +315,10 @@ VALUES: Mapping[str, Values] = {
     "frequent-facts-first": lambda r: r.third(SMALL_BASE, "most") - r.third(SMALL_BASE, "least"),
     "calibration-lost-on-facts": lambda r: _miscalibration(r, PTX) - _miscalibration(r, LARGE_BASE),
     "abstaining-pays": lambda r: _abstaining(r, PTX, 9.0),
+    "checked-answers-teach": lambda r: _gain(r.voted(1), GRPO, SFT),
+    "vote-helps": lambda r: r.voted(16)[SFT] - r.voted(1)[SFT],
+    "steps-help": lambda r: _gain(r.cut_after(GRPO), 3, 0),
+    "answers-grow": lambda r: _gain(r.solution_tokens(), GRPO, SFT),
 }
 
 

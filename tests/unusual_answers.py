@@ -757,4 +757,38 @@ def taken_apart(before, after):
 experiment = {"held_out": "translation", "tuned": 1, "expected": "fewer"}
 """,
     },
+    "accept": {
+        "a regular expression": """
+def accept(text, answer):
+    import re
+    found = re.fullmatch(r"(?:(?!so ).)*so ([0-9]{1,9})[.]", text, re.DOTALL)
+    return found is not None and int(found[1]) == answer
+""",
+    },
+    "group-advantages": {
+        "a loop, and numpy's deviation": """
+def advantages(rewards, size):
+    import numpy as np
+    found = []
+    for group in rewards.split(size):
+        row = group.numpy()
+        found.append((row - row.mean()) / (np.std(row, ddof=1) + 1e-4))
+    return torch.tensor(np.concatenate(found))
+""",
+    },
+    "vote": {
+        "pandas' mode": """
+def vote(answers, right):
+    best = pd.Series(answers, dtype="float64").dropna().mode().tolist()
+    return best.count(right) / max(len(best), 1)
+""",
+    },
+    "vote-curve": {
+        "by indices, with numpy's mean": """
+def curve(answers, right, k):
+    import numpy as np
+    sets = combinations(range(len(answers)), k)
+    return np.mean([majority([answers[i] for i in some], right) for some in sets])
+""",
+    },
 }

@@ -4095,4 +4095,191 @@ experiment = {"held_out": "reading", "tuned": 0, "expected": "same"}
             "something_is_left_to_tune_on",
         ),
     ],
+    # --- reasoning --------------------------------------------------------------------------------
+    "accept": [
+        Wrong(
+            "the digits anywhere",
+            """
+def accept(text, answer):
+    return str(answer) in text
+""",
+            "another_number_is_not",
+        ),
+        Wrong(
+            "searched, not matched",
+            """
+def accept(text, answer):
+    import re
+    return re.search(rf"so {answer}[.]", text) is not None
+""",
+            "one_answer_is_given",
+        ),
+        Wrong(
+            "only the end is read",
+            """
+def accept(text, answer):
+    return text.endswith(f"so {answer}.")
+""",
+            "one_answer_is_given",
+        ),
+        Wrong(
+            "the last word as a number",
+            """
+def accept(text, answer):
+    return text.count("so ") == 1 and int(text.split()[-1].rstrip(".")) == answer
+""",
+            "nothing_breaks_it",
+        ),
+        Wrong(
+            "digits of all scripts",
+            """
+def accept(text, answer):
+    words = text.split()
+    if text.count("so ") != 1 or len(words) < 2 or words[-2] != "so":
+        return False
+    number = words[-1].rstrip(".")
+    return number.isdigit() and int(number) == answer
+""",
+            "nothing_breaks_it",
+        ),
+    ],
+    "group-advantages": [
+        Wrong(
+            "one mean for the whole batch",
+            """
+def advantages(rewards, size):
+    return (rewards - rewards.mean()) / (rewards.std() + 1e-4)
+""",
+            "each_group_by_itself",
+        ),
+        Wrong(
+            "groups across",
+            """
+def advantages(rewards, size):
+    groups = rewards.view(size, -1)
+    centred = groups - groups.mean(0, keepdim=True)
+    return (centred / (groups.std(0, keepdim=True) + 1e-4)).flatten()
+""",
+            "each_group_by_itself",
+        ),
+        Wrong(
+            "divided by G",
+            """
+def advantages(rewards, size):
+    groups = rewards.view(-1, size)
+    centred = groups - groups.mean(1, keepdim=True)
+    return (centred / (groups.std(1, keepdim=True, correction=0) + 1e-4)).flatten()
+""",
+            "each_group_by_itself",
+        ),
+        Wrong(
+            "0 / 0",
+            """
+def advantages(rewards, size):
+    groups = rewards.view(-1, size)
+    deviation = groups.std(1, keepdim=True)
+    deviation = torch.where(deviation > 0, deviation + 1e-4, 0)
+    return ((groups - groups.mean(1, keepdim=True)) / deviation).flatten()
+""",
+            "equal_rewards_teach_nothing",
+        ),
+        Wrong(
+            "a share of right answers for a mean",
+            """
+def advantages(rewards, size):
+    groups = rewards.view(-1, size)
+    share = (groups > 0).float().mean(1, keepdim=True)
+    return ((groups - share) / (groups.std(1, keepdim=True) + 1e-4)).flatten()
+""",
+            "they_add_up_to_zero",
+        ),
+    ],
+    "vote": [
+        Wrong(
+            "ties to whoever came first",
+            """
+def vote(answers, right):
+    from collections import Counter
+    found = Counter(a for a in answers if a is not None).most_common(1)
+    return float(bool(found) and found[0][0] == right)
+""",
+            "ties_are_shared",
+        ),
+        Wrong(
+            "more than half",
+            """
+def vote(answers, right):
+    return float(answers.count(right) * 2 > len(answers))
+""",
+            "the_most_frequent_wins",
+        ),
+        Wrong(
+            "silence is a rival",
+            """
+def vote(answers, right):
+    most = max(map(answers.count, answers))
+    level = {a for a in answers if answers.count(a) == most}
+    return (right in level) / len(level)
+""",
+            "silence_does_not_vote",
+        ),
+        Wrong(
+            "a tie is won",
+            """
+def vote(answers, right):
+    votes = [a for a in answers if a is not None]
+    return float(bool(votes) and votes.count(right) == max(map(votes.count, votes)))
+""",
+            "ties_are_shared",
+        ),
+    ],
+    "vote-curve": [
+        Wrong(
+            "the first k",
+            """
+def curve(answers, right, k):
+    return majority(answers[:k], right)
+""",
+            "one_vote_is_one_answer",
+        ),
+        Wrong(
+            "drawn with replacement",
+            """
+def curve(answers, right, k):
+    import itertools
+    some = itertools.product(answers, repeat=min(k, 4))
+    values = [majority(one, right) for one in some]
+    return sum(values) / len(values)
+""",
+            "all_sets_count",
+        ),
+        Wrong(
+            "neighbours only",
+            """
+def curve(answers, right, k):
+    sets = [answers[i : i + k] for i in range(len(answers) - k + 1)]
+    return sum(majority(s, right) for s in sets) / len(sets)
+""",
+            "all_sets_count",
+        ),
+        Wrong(
+            "a vote of all, whatever k",
+            """
+def curve(answers, right, k):
+    return majority(answers, right) if k > 1 else answers.count(right) / len(answers)
+""",
+            "all_sets_count",
+        ),
+        Wrong(
+            "sets that begin with the first answer",
+            """
+def curve(answers, right, k):
+    if k == 1:
+        return answers.count(right) / len(answers)
+    half = [majority(s, right) for s in combinations(answers, k)]
+    return sum(sorted(half, reverse=True)) / len(half) if answers[0] == right else half[0]
+""",
+            "order_does_not_matter",
+        ),
+    ],
 }
