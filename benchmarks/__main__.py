@@ -30,6 +30,7 @@ from benchmarks import (
     predicted_loss,
     prompting,
     quickstart,
+    rbrm,
     reactions,
     reward_model,
     scaling,
@@ -70,6 +71,7 @@ BENCHMARKS = {
     "codex": codex,
     "code_in_web": code_in_web,
     "calibration": calibration,
+    "rbrm": rbrm,
     "predicted_loss": predicted_loss,
     "claims": claims,
 }
