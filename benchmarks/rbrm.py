@@ -68,6 +68,7 @@ from rlhf_lab.records import Demonstration, Prompt
 from rlhf_lab.runtime import completing
 from rlhf_lab.sft import train_sft
 from rlhf_lab.sweep import Grid
+from rlhf_lab.world import World
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "book" / "results" / "rbrm"
@@ -220,17 +221,8 @@ class Bench:
 
     def teach(self, count: int) -> Grader:
         """A grader from the first ``count`` labelled answers."""
-        texts, letters = self.labelled("train", count, self.seed)
+        texts, letters = labelled(self.world, "train", count, self.seed)
         return TaughtGrader(texts, letters, seed=self.seed)
-
-    def labelled(self, split: str, count: int, seed: int) -> tuple[list[str], list[str]]:
-        """Answers that people wrote to fall into a class, as many of each, to all kinds alike."""
-        per_kind = -(-count // len(KINDS))
-        groups = [requests(self.world, kind, split, per_kind, seed=50 + seed) for kind in KINDS]
-        mixed = [prompt for same in zip(*groups, strict=True) for prompt in same][:count]
-        rows = [(written(self.world, p, list(CLASSES)[(i + i // 4) % 4]), p)
-                for i, p in enumerate(mixed)]  # fmt: skip
-        return [text for text, _ in rows], [response_class(text) for text, _ in rows]
 
     @functools.cached_property
     def weights(self) -> dict[tuple[bool, str], float]:
@@ -264,11 +256,11 @@ class Bench:
     def tested_graders(self) -> list[dict[str, Any]]:
         """Accuracy of every grader on written answers and on those of the start."""
         config = self.config
-        tests = {WRITTEN: self.labelled("test", config.graded, self.seed)}
+        tests = {WRITTEN: labelled(self.world, "test", config.graded, self.seed)}
         said = self.answered(self.start)[: config.graded]
         tests[BEFORE] = said, [response_class(text) for text in said]
         model = Neural(self.chain.base, self.chain.tokenizer)
-        texts, letters = self.labelled("train", 40, self.seed)
+        texts, letters = labelled(self.world, "train", 40, self.seed)
         solved = [(texts[letters.index(x)], x) for x in CLASSES]
         graders = {ZERO_SHOT: LetterGrader(model), FEW_SHOT: LetterGrader(model, solved)}
         graders |= {f"tiny, {n} labels": self.teach(n) for n in config.fewer}
@@ -307,7 +299,7 @@ class Bench:
         """PPO-ptx by one reward, what happened on the way, and the policy's answers."""
         prompts = self.ppo_prompts()
         told = {ALONE: {}, WITH: self.weights, HALF: _half(self.weights)}[name]
-        watched = Watched(self)
+        watched = Watched(self.world)
         reward = RubricReward(
             reward_function(self.chain.reward_model), self.chain.tokenizer, prompts, self.taught,
             told, watched,
@@ -360,7 +352,7 @@ class Bench:
             for wording, unseen in (("seen", False), ("unseen", True)):
                 prompts = self.requests(kind, "test", config.asked, unseen=unseen)
                 texts = answers(policy, tokenizer, prompts, seed=self.seed)
-                counted = counts(self, prompts, texts)
+                counted = counts(world, prompts, texts)
                 rows["classes"].append({"arm": name, "kind": kind, "wording": wording, **counted})
                 rows["answers"] += [
                     {"arm": name, "kind": kind, "wording": wording, "prompt": p.text, "answer": t}
@@ -390,10 +382,20 @@ def _half(weights: Weights) -> dict[tuple[bool, str], float]:
     return {key: weight for key, weight in weights.items() if key[0]}
 
 
-def counts(bench: Bench, prompts: Sequence[Prompt], texts: Sequence[str]) -> dict[str, int]:
+def labelled(world: World, split: str, count: int, seed: int) -> tuple[list[str], list[str]]:
+    """Answers that people wrote to fall into a class, as many of each, to all kinds alike."""
+    per_kind = -(-count // len(KINDS))
+    groups = [requests(world, kind, split, per_kind, seed=50 + seed) for kind in KINDS]
+    mixed = [prompt for same in zip(*groups, strict=True) for prompt in same][:count]
+    wanted = [list(CLASSES)[(i + i // len(KINDS)) % len(CLASSES)] for i in range(count)]
+    texts = [written(world, p, x) for p, x in zip(mixed, wanted, strict=True)]
+    return texts, [response_class(text) for text in texts]
+
+
+def counts(world: World, prompts: Sequence[Prompt], texts: Sequence[str]) -> dict[str, int]:
     """Answers of each class, of those that help, and of all."""
     letters = [response_class(text) for text in texts]
-    helping = sum(helps(bench.world, p, t) for p, t in zip(prompts, texts, strict=True))
+    helping = sum(helps(world, p, t) for p, t in zip(prompts, texts, strict=True))
     return {x: letters.count(x) for x in CLASSES} | {"helps": helping, "count": len(texts)}
 
 
@@ -417,8 +419,8 @@ def graded(
 class Watched:
     """Counts classes of all answers that PPO draws, by the parser and by the grader."""
 
-    def __init__(self, bench: Bench) -> None:
-        self.bench = bench
+    def __init__(self, world: World) -> None:
+        self.world = world
         self.batches: list[tuple[list[Prompt], list[str], list[str]]] = []
 
     def __call__(self, prompts: list[Prompt], texts: list[str], letters: list[str]) -> None:
@@ -438,7 +440,7 @@ class Watched:
                     truth = map(response_class, texts)
                     rows.append(
                         {"step": first + len(some), "kind": kind,
-                         **counts(self.bench, prompts, texts),
+                         **counts(self.world, prompts, texts),
                          "misread": sum(a != b for a, b in zip(truth, letters, strict=True))}
                     )  # fmt: skip
         return rows
