@@ -34,7 +34,7 @@ VERDICTS = (
 )  # fmt: skip
 SUBJECTS = (
     "preference", "tax", "truth", "toxicity", "labelers", "stages", "failures", "proxy", "code",
-    "calibration", "prediction",
+    "calibration", "prediction", "refusals",
 )  # fmt: skip
 WHY = ("contrary", "undecided")  # for a claim that was not reproduced; in this order on the page
 DIGITS = {
@@ -106,6 +106,7 @@ def label(claim: Claim) -> str:
         "code": _("Code and reasoning"),
         "calibration": _("Calibration"),
         "prediction": _("Predicted loss"),
+        "refusals": _("Refusals"),
     }
     why = {"contrary": _("the contrary holds here"), "undecided": _("our runs leave it open")}
     subject = subjects[claim["about"]]
