@@ -197,15 +197,21 @@ class RubricReward:
     def __call__(self, prompt_ids: Tensor, response_ids: Tensor, response_mask: Tensor) -> Tensor:
         """(B, P), (B, T), (B, T) to (B,)."""
         scores = self.reward(prompt_ids, response_ids, response_mask)
-        asked = [self._prompt(row) for row in prompt_ids.tolist()]
-        rows = zip(response_ids, response_mask.bool(), strict=True)
-        tokens = [row[mask].tolist() for row, mask in rows]
-        texts = self.tokenizer.batch_decode(tokens, skip_special_tokens=True)
+        asked, texts = self.episodes(prompt_ids, response_ids, response_mask)
         letters = self.grade(texts)
         if self.watch is not None:
             self.watch(asked, texts, letters)
         total = total_reward(scores.tolist(), asked, letters, self.weights)
         return torch.tensor(total, dtype=scores.dtype, device=scores.device)
+
+    def episodes(
+        self, prompt_ids: Tensor, response_ids: Tensor, response_mask: Tensor
+    ) -> tuple[list[Prompt], list[str]]:
+        """The prompts of a batch, and the answers as texts without EOS."""
+        asked = [self._prompt(row) for row in prompt_ids.tolist()]
+        rows = zip(response_ids, response_mask.bool(), strict=True)
+        tokens = [row[mask].tolist() for row, mask in rows]
+        return asked, self.tokenizer.batch_decode(tokens, skip_special_tokens=True)
 
     def _prompt(self, ids: Sequence[int]) -> Prompt:
         key = tuple(i for i in ids if i != self.tokenizer.pad_token_id)
