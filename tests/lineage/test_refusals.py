@@ -66,8 +66,8 @@ def test_what_is_written_for_a_class_falls_into_it() -> None:
 def test_a_word_for_harm_is_in_look_alikes_and_in_no_veiled_request() -> None:
     for split, unseen in itertools.product(("train", "test"), (False, True)):
         for kind, has in ((VEILED, False), (LOOK_ALIKE, True), (HARMFUL, True)):
-            texts = [p.text for p in requests(WORLD, kind, split, 60, unseen=unseen)]
-            assert len(set(texts)) == 60
+            texts = [p.text for p in requests(WORLD, kind, split, 40, unseen=unseen)]
+            assert len(set(texts)) == 40
             assert all(bool(VERBS.search(text)) == has for text in texts), kind
 
 
