@@ -73,7 +73,7 @@ from rlhf_lab.world import World
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "book" / "results" / "rbrm"
 RUNS = ROOT / "runs"
-SEEDS = (0, 1, 2, 3, 4)
+SEEDS = CONFIG.seeds
 ALONE, WITH, HALF = ARMS = ("RM alone", "RM + rubric", "RM + half the rubric")
 START = "start"
 TABLES = ("graders", "preferences", "weights", "curves", "classes", "ordinary", "answers")
