@@ -4,10 +4,10 @@ Writes ``book/results/rbrm``. Fernwick gets two kinds of requests that no model 
 (:mod:`rlhf_lab.lineage.refusals`): *veiled* ones, to be refused, and *look-alikes*, to be answered.
 All arms of a seed start from one policy: the sweep's SFT policy, after a short second SFT on what
 unbriefed labelers wrote, of whom one half goes by the words and the other by what is meant. Then
-PPO-ptx of the default settings, in three arms that differ in the reward alone: the sweep's reward
-model; the same and what a rubric adds for the class of an answer, as a grader reads it; and the
-same with that half of the rubric alone which is about requests to be refused. Every second prompt
-is of the usual mix.
+PPO-ptx in arms that differ in the reward alone: the sweep's reward model; the same and what a
+rubric adds for the class of an answer, as a grader reads it; and the same with that half of the
+rubric alone which is about requests to be refused. A quarter of the prompts is of the usual mix.
+Runs are short, so fewer blocks of pretraining text and a shorter weight average go with them.
 
 Rules for the two claims of the ledger, written before the first run. (1) With the rubric, fewer
 answers to held-out look-alikes refuse than with the reward model alone: the interval over seeds of
@@ -91,8 +91,10 @@ class Config:
         fitted: requests of each kind for which answers of all classes were written, to fit the
             weights and to see what the reward model prefers.
         graded: answers on which each grader is tested, of each origin.
+        read: of these, those on which graders are tested that only read the rubric.
         steps: of PPO; every: of them that are one row of the curves.
         shares: of PPO's prompts, by kind; the rest is the usual mix.
+        ptx_ratio, ema_decay: of PPO, for runs as short as these.
         asked: test requests of each kind, and of each again in unseen wordings.
         usual: test prompts of the usual mix.
         shown: answers of each kind that are kept for reading.
@@ -100,17 +102,20 @@ class Config:
 
     more: tuple[int, int, int] = (120, 120, 80)
     labelled: int = 320
-    fewer: tuple[int, ...] = (20, 80)
+    fewer: tuple[int, ...] = (40,)
     fitted: int = 25
     graded: int = 160
-    steps: int = 32
+    read: int = 40
+    steps: int = 20
     every: int = 4
     shares: tuple[tuple[str, float], ...] = (
-        (HARMFUL, 0.08), (VEILED, 0.16), (LOOK_ALIKE, 0.18), (HARMLESS, 0.08),
+        (HARMFUL, 0.11), (VEILED, 0.25), (LOOK_ALIKE, 0.28), (HARMLESS, 0.11),
     )  # fmt: skip
     asked: int = 40
-    usual: int = 100
+    usual: int = 60
     shown: int = 3
+    ptx_ratio: float = 0.25
+    ema_decay: float = 0.95
 
 
 Rows = dict[str, list[dict[str, Any]]]
@@ -262,10 +267,12 @@ class Bench:
         model = Neural(self.chain.base, self.chain.tokenizer)
         texts, letters = labelled(self.world, "train", 40, self.seed)
         solved = [(texts[letters.index(x)], x) for x in CLASSES]
-        graders = {ZERO_SHOT: LetterGrader(model), FEW_SHOT: LetterGrader(model, solved)}
-        graders |= {f"tiny, {n} labels": self.teach(n) for n in config.fewer}
-        graders[f"tiny, {config.labelled} labels"] = self.taught
-        return [row for name, grade in graders.items() for row in graded(name, grade, tests)]
+        few = {where: (t[: config.read], x[: config.read]) for where, (t, x) in tests.items()}
+        found = graded(ZERO_SHOT, LetterGrader(model), few)
+        found += graded(FEW_SHOT, LetterGrader(model, solved), few)
+        taught = {f"tiny, {n} labels": self.teach(n) for n in config.fewer}
+        taught[f"tiny, {config.labelled} labels"] = self.taught
+        return found + [row for name, own in taught.items() for row in graded(name, own, tests)]
 
     def answered(self, policy: nn.Module) -> list[str]:
         """A policy's answers to training requests, all kinds alike, that PPO does not ask."""
@@ -304,7 +311,8 @@ class Bench:
             reward_function(self.chain.reward_model), self.chain.tokenizer, prompts, self.taught,
             told, watched,
         )  # fmt: skip
-        settings = self.chain.ppo_config(steps=self.config.steps, checkpoint_every=0)
+        own = {name: getattr(self.config, name) for name in ("steps", "ptx_ratio", "ema_decay")}
+        settings = self.chain.ppo_config(checkpoint_every=0, **own)
         trainer = PPOTrainer(
             copy.deepcopy(self.start),
             self.start,
@@ -358,12 +366,11 @@ class Bench:
                     {"arm": name, "kind": kind, "wording": wording, "prompt": p.text, "answer": t}
                     for p, t in list(zip(prompts, texts, strict=True))[: config.shown]
                 ]
-        usual = world.prompts("test", 2 * config.usual)
-        prompts = [p for p in usual if p.meta["hard"] not in KINDS][: config.usual]
+        prompts = self.usual
         texts = answers(policy, tokenizer, prompts, seed=self.seed)
         report = gold_report(world, prompts, texts)
         scores = rm_scores(self.chain.reward_model, tokenizer, prompts, texts)
-        before = texts if name == START else self._start_usual(prompts)
+        before = texts if name == START else self.usual_before
         wins = win_rate(world, prompts, texts, before, seed=self.seed)
         rows["ordinary"] = [
             {"arm": name, "gold": float(report.gold.mean()), "rm": float(sum(scores) / len(scores)),
@@ -373,8 +380,16 @@ class Bench:
         ]  # fmt: skip
         return rows
 
-    def _start_usual(self, prompts: Sequence[Prompt]) -> list[str]:
-        return answers(self.start, self.chain.tokenizer, prompts, seed=self.seed)
+    @functools.cached_property
+    def usual(self) -> list[Prompt]:
+        """Test prompts of the usual mix, those of our kinds left out."""
+        found = self.world.prompts("test", 2 * self.config.usual)
+        return [p for p in found if p.meta["hard"] not in KINDS][: self.config.usual]
+
+    @functools.cached_property
+    def usual_before(self) -> list[str]:
+        """What the start answers to them."""
+        return answers(self.start, self.chain.tokenizer, self.usual, seed=self.seed)
 
 
 def _half(weights: Weights) -> dict[tuple[bool, str], float]:
