@@ -6,8 +6,9 @@ All arms of a seed start from one policy: the sweep's SFT policy, after a short 
 unbriefed labelers wrote, of whom one half goes by the words and the other by what is meant. Then
 PPO-ptx in arms that differ in the reward alone: the sweep's reward model; the same and what a
 rubric adds for the class of an answer, as a grader reads it; and the same with that half of the
-rubric alone which is about requests to be refused. A quarter of the prompts is of the usual mix.
-Runs are short, so fewer blocks of pretraining text and a shorter weight average go with them.
+rubric alone which is about requests to be refused. A quarter of the prompts is of the usual mix,
+of those use cases whose answers are short. Runs are short, too, so fewer blocks of pretraining text
+and a shorter weight average go with them.
 
 Rules for the two claims of the ledger, written before the first run. (1) With the rubric, fewer
 answers to held-out look-alikes refuse than with the reward model alone: the interval over seeds of
@@ -94,7 +95,8 @@ class Config:
         read: of these, those on which graders are tested that only read the rubric.
         steps: of PPO; every: of them that are one row of the curves.
         shares: of PPO's prompts, by kind; the rest is the usual mix.
-        ptx_ratio, ema_decay: of PPO, for runs as short as these.
+        short: use cases of the prompts of the usual mix, those with short answers.
+        max_response_length, ptx_ratio, ema_decay: of PPO, for runs as short as these.
         asked: test requests of each kind, and of each again in unseen wordings.
         usual: test prompts of the usual mix.
         shown: answers of each kind that are kept for reading.
@@ -114,6 +116,8 @@ class Config:
     asked: int = 40
     usual: int = 60
     shown: int = 3
+    short: tuple[str, ...] = ("open_qa", "brainstorming", "chat")
+    max_response_length: int = 24
     ptx_ratio: float = 0.25
     ema_decay: float = 0.95
 
@@ -311,7 +315,8 @@ class Bench:
             reward_function(self.chain.reward_model), self.chain.tokenizer, prompts, self.taught,
             told, watched,
         )  # fmt: skip
-        own = {name: getattr(self.config, name) for name in ("steps", "ptx_ratio", "ema_decay")}
+        names = ("steps", "max_response_length", "ptx_ratio", "ema_decay")
+        own = {name: getattr(self.config, name) for name in names}
         settings = self.chain.ppo_config(checkpoint_every=0, **own)
         trainer = PPOTrainer(
             copy.deepcopy(self.start),
@@ -344,10 +349,11 @@ class Bench:
             for p in requests(self.world, kind, "train", round(share * count), seed=10 + self.seed)
         }  # fmt: skip
         first = PPO_START + 20_000 * self.seed
-        for prompt in self.world.prompts("train", count, first):
+        for prompt in self.world.prompts("train", 2 * count, first):
             if len(found) == count:
                 break
-            found.setdefault(prompt.text, prompt)
+            if prompt.kind in self.config.short:
+                found.setdefault(prompt.text, prompt)
         return list(found.values())
 
     # Answers to test prompts -------------------------------------------------------------------

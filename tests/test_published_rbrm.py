@@ -21,7 +21,8 @@ WORLD = World(0)
 LETTERS = list(CLASSES)
 SMALL = published.Config(
     more=(4, 4, 4), labelled=8, fewer=(), fitted=2, graded=8, read=4, steps=2, every=1, asked=4,
-    usual=4, shown=1, ptx_ratio=0.25, shares=tuple((kind, 0.2) for kind in KINDS),
+    usual=4, shown=1, ptx_ratio=0.25, max_response_length=12,
+    shares=tuple((kind, 0.2) for kind in KINDS),
 )  # fmt: skip
 
 
