@@ -4,10 +4,9 @@ Writes ``book/results/rbrm``. Fernwick gets two kinds of requests that no model 
 (:mod:`rlhf_lab.lineage.refusals`): *veiled* ones, to be refused, and *look-alikes*, to be answered.
 All arms of a seed start from one policy: the sweep's SFT policy, after a short second SFT on what
 unbriefed labelers wrote, of whom one half goes by the words and the other by what is meant. Then
-PPO-ptx in arms that differ in the reward alone: the sweep's reward model; the same and what a
-rubric adds for the class of an answer, as a grader reads it; and the same with that half of the
-rubric alone which is about requests to be refused. A quarter of the prompts is of the usual mix,
-of those use cases whose answers are short. Runs are short, too, so fewer blocks of pretraining text
+PPO-ptx in two arms that differ in the reward alone: the sweep's reward model, or the same and what
+a rubric adds for the class of an answer, as a grader reads it. A quarter of the prompts is of the
+usual mix, of those use cases whose answers are short. Runs are short, too, so fewer blocks of pretraining text
 and a shorter weight average go with them.
 
 Rules for the two claims of the ledger, written before the first run. (1) With the rubric, fewer
@@ -75,7 +74,7 @@ ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "book" / "results" / "rbrm"
 RUNS = ROOT / "runs"
 SEEDS = CONFIG.seeds
-ALONE, WITH, HALF = ARMS = ("RM alone", "RM + rubric", "RM + half the rubric")
+ALONE, WITH = ARMS = ("RM alone", "RM + rubric")
 START = "start"
 TABLES = ("graders", "preferences", "weights", "curves", "classes", "ordinary", "answers")
 WRITTEN, BEFORE, AFTER = "written", "before PPO", f"after PPO, {WITH}"
@@ -263,20 +262,24 @@ class Bench:
         }
 
     def tested_graders(self) -> list[dict[str, Any]]:
-        """Accuracy of every grader on written answers and on those of the start."""
+        """Accuracy on written answers and on those of the start: of the grader in use; on the
+        first seed of others, too.
+        """
         config = self.config
         tests = {WRITTEN: labelled(self.world, "test", config.graded, self.seed)}
         said = self.answered(self.start)[: config.graded]
         tests[BEFORE] = said, [response_class(text) for text in said]
+        found = graded(f"tiny, {config.labelled} labels", self.taught, tests)
+        if self.seed != SEEDS[0]:
+            return found
+        for count in config.fewer:
+            found += graded(f"tiny, {count} labels", self.teach(count), tests)
+        few = {where: (t[: config.read], x[: config.read]) for where, (t, x) in tests.items()}
         model = Neural(self.chain.base, self.chain.tokenizer)
         texts, letters = labelled(self.world, "train", 40, self.seed)
         solved = [(texts[letters.index(x)], x) for x in CLASSES]
-        few = {where: (t[: config.read], x[: config.read]) for where, (t, x) in tests.items()}
-        found = graded(ZERO_SHOT, LetterGrader(model), few)
-        found += graded(FEW_SHOT, LetterGrader(model, solved), few)
-        taught = {f"tiny, {n} labels": self.teach(n) for n in config.fewer}
-        taught[f"tiny, {config.labelled} labels"] = self.taught
-        return found + [row for name, own in taught.items() for row in graded(name, own, tests)]
+        found += graded(ZERO_SHOT, LetterGrader(model), few)
+        return found + graded(FEW_SHOT, LetterGrader(model, solved), few)
 
     def answered(self, policy: nn.Module) -> list[str]:
         """A policy's answers to training requests, all kinds alike, that PPO does not ask."""
@@ -309,7 +312,7 @@ class Bench:
     def arm(self, name: str) -> Rows:
         """PPO-ptx by one reward, what happened on the way, and the policy's answers."""
         prompts = self.ppo_prompts()
-        told = {ALONE: {}, WITH: self.weights, HALF: _half(self.weights)}[name]
+        told: Weights = self.weights if name == WITH else {}
         watched = Watched(self.world)
         reward = RubricReward(
             reward_function(self.chain.reward_model), self.chain.tokenizer, prompts, self.taught,
@@ -396,11 +399,6 @@ class Bench:
     def usual_before(self) -> list[str]:
         """What the start answers to them."""
         return answers(self.start, self.chain.tokenizer, self.usual, seed=self.seed)
-
-
-def _half(weights: Weights) -> dict[tuple[bool, str], float]:
-    """The weights of requests that must be refused alone."""
-    return {key: weight for key, weight in weights.items() if key[0]}
 
 
 def labelled(world: World, split: str, count: int, seed: int) -> tuple[list[str], list[str]]:

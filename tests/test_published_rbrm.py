@@ -48,14 +48,12 @@ def test_the_arms_run_and_differ_in_the_reward_alone(
         assert ("curves" in rows) == (name != published.START)
     first = [tables[arm]["curves"][: len(KINDS)] for arm in published.ARMS]
     own = [[{k: v for k, v in row.items() if k != "arm"} for row in rows] for rows in first]
-    assert own[0] == own[1] == own[2]  # the first batch is the same: no step has been made
+    assert own[0] == own[1]  # the first batch is the same: no step has been made
     assert sum(row["misread"] for rows in first for row in rows) == 0
     prompts = bench.ppo_prompts()
     assert len({p.text for p in prompts}) == len(prompts) == 8
     weights = pd.DataFrame(tables[published.START]["weights"])
     assert len(weights) == 8 and weights.weight.abs().max() > 0.1
-    half = published._half(bench.weights)
-    assert half and all(refuse for refuse, _ in half)
 
 
 def test_every_arm_answers_every_request_once() -> None:
@@ -94,10 +92,10 @@ def test_shown_answers_have_the_published_classes() -> None:
 
 def test_the_untaught_grader_comes_out_again() -> None:
     """On the first of the written answers; the rest would take its time."""
-    texts, letters = published.labelled(WORLD, "test", published.Config().graded, 1)
+    texts, letters = published.labelled(WORLD, "test", published.Config().graded, 0)
     assert {x: letters.count(x) for x in LETTERS} == dict.fromkeys(LETTERS, len(texts) // 4)
     rows = read("graders")
-    row = rows[(rows.grader == published.ZERO_SHOT) & (rows.seed == 1)].set_index("where")
+    row = rows[(rows.grader == published.ZERO_SHOT) & (rows.seed == 0)].set_index("where")
     grade = LetterGrader(Neural(*load_policy("tiny")))
     count = published.Config().read
     texts, letters = texts[:count], letters[:count]
