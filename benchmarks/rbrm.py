@@ -6,8 +6,8 @@ All arms of a seed start from one policy: the sweep's SFT policy, after a short 
 unbriefed labelers wrote, of whom one half goes by the words and the other by what is meant. Then
 PPO-ptx in two arms that differ in the reward alone: the sweep's reward model, or the same and what
 a rubric adds for the class of an answer, as a grader reads it. A quarter of the prompts is of the
-usual mix, of those use cases whose answers are short. Runs are short, too, so fewer blocks of pretraining text
-and a shorter weight average go with them.
+usual mix, of those use cases whose answers are short. Runs are short, too, so fewer blocks of
+pretraining text and a shorter weight average go with them.
 
 Rules for the two claims of the ledger, written before the first run. (1) With the rubric, fewer
 answers to held-out look-alikes refuse than with the reward model alone: the interval over seeds of
