@@ -89,12 +89,12 @@ def other_prompts_keep_their_score(total_reward: Total) -> None:
 
 @check
 def what_is_not_graded_is_not_read(total_reward: Total) -> None:
-    """No rubric has been asked there: the place holds NaN."""
-    scores, extra = torch.tensor([0.5, -1.0]), torch.tensor([torch.nan, 3.0])
+    """No rubric has been asked there: the place holds an infinity."""
+    scores, extra = torch.tensor([0.5, -1.0]), torch.tensor([-torch.inf, 3.0])
     graded = torch.tensor([False, True])
     hint = (
-        "0 times NaN is NaN, so a product with the mask lets it through: torch.where chooses "
-        "without computing"
+        "0 times infinity is NaN, so a product with the mask lets it through: torch.where "
+        "chooses without computing"
     )
     same(called(total_reward, scores, extra, graded, 1.0), torch.tensor([0.5, 2.0]), "R", hint)
 
