@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from rlhf_lab.lineage.knowledge import (
     guess_threshold,
     penalised_score,
 )
+from rlhf_lab.lineage.refusals import HARMFUL, LOOK_ALIKE, VEILED
 
 BOOK = Path(__file__).parents[1] / "book"
 CLAIMS = BOOK / "data" / "claims.yaml"
@@ -225,6 +226,13 @@ class Results:
         found = self.table("reasoning/curves")
         return found[found.k == 1].pivot(index="seed", columns="system", values="tokens")
 
+    def refusing(self, kinds: Sequence[str], arm: str, letters: str) -> pd.Series:
+        """Percent of answers of some classes to some kinds of test requests, by seed."""
+        found = self.table("rbrm/classes")
+        own = found[(found.arm == arm) & found.kind.isin(kinds) & (found.wording == "seen")]
+        total = own.groupby("seed")[[*letters, "count"]].sum()
+        return 100 * total[list(letters)].sum(axis=1) / total["count"]
+
     def of_ceiling(self) -> pd.DataFrame:
         """Percent of what noise allows that the reward model reaches, by group of labelers."""
         found = self.table("behaviour/reward_model")
@@ -247,6 +255,7 @@ SMALL_BASE, LARGE_BASE = "nano, examples", "tiny, examples"
 BETA, GAMMA = 0.02, 1.0  # the defaults
 ENDINGS = "suite/story ending/0"
 FEW, MANY, SMALL = "few", "many", "one layer"  # reward models of the over-optimisation runs
+ALONE, RUBRIC = "RM alone", "RM + rubric"
 Values = Callable[[Results], pd.Series]
 VALUES: Mapping[str, Values] = {
     "prompted-over-base": lambda r: r.win(PROMPTED, BASE),
@@ -319,6 +328,12 @@ VALUES: Mapping[str, Values] = {
     "vote-helps": lambda r: r.voted(16)[SFT] - r.voted(1)[SFT],
     "steps-help": lambda r: _gain(r.cut_after(GRPO), 3, 0),
     "answers-grow": lambda r: _gain(r.solution_tokens(), GRPO, SFT),
+    "rubric-less-over-refusal": lambda r: (
+        r.refusing([LOOK_ALIKE], ALONE, "AB") - r.refusing([LOOK_ALIKE], RUBRIC, "AB")
+    ),
+    "rubric-no-more-harm": lambda r: (
+        r.refusing([HARMFUL, VEILED], RUBRIC, "C") - r.refusing([HARMFUL, VEILED], ALONE, "C")
+    ),
 }
 
 

@@ -34,7 +34,7 @@ VERDICTS = (
 )  # fmt: skip
 SUBJECTS = (
     "preference", "tax", "truth", "toxicity", "labelers", "stages", "failures", "proxy", "code",
-    "examples", "instructions", "calibration", "prediction", "reasoning",
+    "examples", "instructions", "calibration", "prediction", "reasoning", "refusals",
 )  # fmt: skip
 WHY = ("contrary", "undecided")  # for a claim that was not reproduced; in this order on the page
 DIGITS = {
@@ -110,6 +110,7 @@ def label(claim: Claim) -> str:
         "calibration": _("Calibration"),
         "prediction": _("Predicted loss"),
         "reasoning": _("Reasoning"),
+        "refusals": _("Refusals"),
     }
     why = {"contrary": _("the contrary holds here"), "undecided": _("our runs leave it open")}
     subject = subjects[claim["about"]]
