@@ -13,9 +13,10 @@ from benchmarks import rbrm as published
 from rlhf_lab.evaluate import Neural
 from rlhf_lab.lineage.rbrm import LetterGrader
 from rlhf_lab.lineage.refusals import CLASSES, KINDS, requests, response_class
-from rlhf_lab.models import load_policy
+from rlhf_lab.models import load_policy, save_policy
 from rlhf_lab.pipeline import Chain
 from rlhf_lab.world import World
+from tiny_models import causal_lm
 
 WORLD = World(0)
 LETTERS = list(CLASSES)
@@ -36,7 +37,10 @@ def test_the_arms_run_and_differ_in_the_reward_alone(
     monkeypatch.setattr(
         published.Bench, "teach", lambda *_: lambda texts: list(map(response_class, texts))
     )
-    config = small_chain(fernwick_model, evaluation_prompts=4, steps=1)
+    tokenizer = load_policy(str(fernwick_model))[1]
+    model = causal_lm(vocab_size=len(tokenizer), positions=512)  # room for the rubric's examples
+    folder = save_policy(model, tokenizer, tmp_path / "model")
+    config = small_chain(folder, evaluation_prompts=4, steps=1)
     chain = Chain(dataclasses.replace(config, reward_start="sft"), tmp_path / "chain", quiet=True)
     bench = published.Bench(chain, SMALL, tmp_path)
     tables = {published.START: bench.preparation()}
