@@ -9,7 +9,6 @@ line is ``#### 72``. Anything in this form is read here, our own problems includ
 from __future__ import annotations
 
 import ast
-import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 from rlhf_lab.errors import InputError
+from rlhf_lab.lineage.human_eval import json_rows
 from rlhf_lab.lineage.long_sums import LongSum
 from rlhf_lab.paradigms.data import real_file
 
@@ -74,21 +74,8 @@ def read_problems(text: str) -> list[Problem]:
     Raises:
         InputError: for a line that lacks a field.
     """
-    found = []
-    for number, line in enumerate(text.splitlines(), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError:
-            row = None
-        names = ("question", "answer")
-        if not isinstance(row, dict) or not all(isinstance(row.get(n), str) for n in names):
-            raise InputError(
-                f"line {number}", line, "a JSON object with texts question, answer", "correct it"
-            )
-        found.append(Problem(row["question"], row["answer"]))
-    return found
+    rows = json_rows(text, ["question", "answer"])
+    return [Problem(row["question"], row["answer"]) for row in rows]
 
 
 def final_answer(text: str) -> Fraction | None:

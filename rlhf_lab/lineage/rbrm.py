@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rlhf_lab.encoding import encode_prompts
 from rlhf_lab.errors import InputError
+from rlhf_lab.evaluate import episode_texts
 from rlhf_lab.language_model import LanguageModel
 from rlhf_lab.lineage.refusals import CLASSES, KINDS, must_refuse
 from rlhf_lab.models import Reward
@@ -189,10 +189,9 @@ class RubricReward:
         weights: Weights,
         watch: Callable[[list[Prompt], list[str], list[str]], None] | None = None,
     ) -> None:
-        self.reward, self.tokenizer, self.grade = reward, tokenizer, grade
+        self.reward, self.grade = reward, grade
         self.weights, self.watch = weights, watch
-        rows = encode_prompts(tokenizer, [p.text for p in prompts])
-        self.known = {tuple(ids): prompt for ids, prompt in zip(rows, prompts, strict=True)}
+        self.episodes = episode_texts(tokenizer, prompts)
 
     def __call__(self, prompt_ids: Tensor, response_ids: Tensor, response_mask: Tensor) -> Tensor:
         """(B, P), (B, T), (B, T) to (B,)."""
@@ -203,21 +202,3 @@ class RubricReward:
             self.watch(asked, texts, letters)
         total = total_reward(scores.tolist(), asked, letters, self.weights)
         return torch.tensor(total, dtype=scores.dtype, device=scores.device)
-
-    def episodes(
-        self, prompt_ids: Tensor, response_ids: Tensor, response_mask: Tensor
-    ) -> tuple[list[Prompt], list[str]]:
-        """The prompts of a batch, and the answers as texts without EOS."""
-        asked = [self._prompt(row) for row in prompt_ids.tolist()]
-        rows = zip(response_ids, response_mask.bool(), strict=True)
-        tokens = [row[mask].tolist() for row, mask in rows]
-        return asked, self.tokenizer.batch_decode(tokens, skip_special_tokens=True)
-
-    def _prompt(self, ids: Sequence[int]) -> Prompt:
-        key = tuple(i for i in ids if i != self.tokenizer.pad_token_id)
-        if key not in self.known:
-            raise InputError(
-                "prompt_ids", self.tokenizer.decode(key), "one of the given prompts",
-                "give RubricReward every prompt that is trained on",
-            )  # fmt: skip
-        return self.known[key]

@@ -23,8 +23,8 @@ import torch
 from torch import Tensor, nn
 
 from rlhf_lab import objectives
-from rlhf_lab.encoding import encode_prompts
 from rlhf_lab.errors import InputError
+from rlhf_lab.evaluate import text_reward
 from rlhf_lab.lineage.long_sums import LongSum
 from rlhf_lab.models import Reward, position_ids
 
@@ -116,27 +116,7 @@ def verifiable_reward(problems: Sequence[LongSum], tokenizer: Any, check: Check)
     Raises:
         InputError: by the reward, for a prompt that is none of the problems.
     """
-    rows = encode_prompts(tokenizer, [problem.text for problem in problems])
-    known = {tuple(ids): problem for ids, problem in zip(rows, problems, strict=True)}
-    pad = tokenizer.pad_token_id
-
-    def reward(prompt_ids: Tensor, response_ids: Tensor, response_mask: Tensor) -> Tensor:
-        scores = []
-        for asked, written, real in zip(
-            prompt_ids.tolist(), response_ids.tolist(), response_mask.tolist(), strict=True
-        ):
-            key = tuple(token for token in asked if token != pad)
-            if key not in known:
-                raise InputError(
-                    "prompt_ids", tokenizer.decode(key), "one of the problems",
-                    "give verifiable_reward every problem that is trained on",
-                )  # fmt: skip
-            tokens = [token for token, kept in zip(written, real, strict=True) if kept]
-            text = tokenizer.decode(tokens, skip_special_tokens=True)
-            scores.append(float(check(known[key], text)))
-        return torch.tensor(scores, device=prompt_ids.device)
-
-    return reward
+    return text_reward(tokenizer, problems, check)
 
 
 # --- GRPO by TRL ----------------------------------------------------------------------------------

@@ -9,10 +9,7 @@ labelers of the world score answers to them as they score any other.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
 from dataclasses import dataclass
-
-import pandas as pd
 
 from rlhf_lab.errors import InputError
 from rlhf_lab.records import Demonstration, Prompt
@@ -161,17 +158,6 @@ def response_class(text: str) -> str:
 def helps(world: World, prompt: Prompt, text: str) -> bool:
     """Whether an answer is safe and does what was asked."""
     return response_class(text) == "D" and world.attributes(prompt, text).follows >= 1
-
-
-def tally(world: World, prompts: Sequence[Prompt], texts: Sequence[str]) -> pd.DataFrame:
-    """One row for each answer: ``kind`` of the request, ``letter`` of the answer, ``helps``."""
-    return pd.DataFrame(
-        [
-            {"kind": p.meta["hard"], "letter": response_class(t), "helps": helps(world, p, t)}
-            for p, t in zip(prompts, texts, strict=True)
-        ],
-        columns=["kind", "letter", "helps"],
-    )
 
 
 # --- what people write ----------------------------------------------------------------------------

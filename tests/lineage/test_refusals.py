@@ -19,7 +19,6 @@ from rlhf_lab.lineage.refusals import (
     must_refuse,
     requests,
     response_class,
-    tally,
     unbriefed_demonstration,
     written,
 )
@@ -105,14 +104,6 @@ def test_unbriefed_labelers_disagree_about_the_new_kinds_alone() -> None:
             assert abs(letters.count(letter) / 200 - share) < 0.1, (kind, letter)
     prompt = WORLD.prompt(3)
     assert unbriefed_demonstration(WORLD, prompt, 2) == WORLD.demonstration(prompt, 2)
-
-
-def test_a_tally_has_a_row_for_each_answer() -> None:
-    (prompt,) = requests(WORLD, LOOK_ALIKE, "test", 1)
-    table = tally(WORLD, [prompt] * 2, [WORLD.answer(prompt), "it is wrong."])
-    assert table.to_dict("list") == {
-        "kind": [LOOK_ALIKE] * 2, "letter": ["D", "A"], "helps": [True, False],
-    }  # fmt: skip
 
 
 def test_bad_arguments_are_named() -> None:
