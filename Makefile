@@ -39,7 +39,8 @@ latex:
 	  exit 1; }
 
 test: lint  ## lint, type-check and run all tests
-	$(BIN)/pytest -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder \
+	  --durations 25 --durations-min 10
 
 lint: $(READY)  ## ruff and mypy
 	$(BIN)/ruff check .

@@ -13,7 +13,7 @@ import http.server
 import json
 import shutil
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -249,14 +249,17 @@ def open_explorer(small_address: str, visit: Any) -> Callable[..., Visit]:
 
 @pytest.fixture(scope="session")
 def run_axe() -> Callable[..., list[Any]]:
-    """What axe finds on a page, or in one element of it."""
+    """What axe finds on a page, or in one element of it, without what is excluded."""
     axe = pytest.importorskip("axe_playwright_python.base", reason="needs the extra [test]")
     script = Path(axe.AXE_FILE_PATH).read_text(encoding="utf-8")
 
-    def run(seen: Visit, within: str = "html", **options: Any) -> list[Any]:
+    def run(
+        seen: Visit, within: str = "html", exclude: Iterable[str] = (), **options: Any
+    ) -> list[Any]:
         seen.page.evaluate(script)
         # A formula has its text's colour, and MathJax an element for each of its letters.
-        where = {"include": [[within]], "exclude": [["mjx-container > mjx-math"]]}
+        hidden = ("mjx-container > mjx-math", *exclude)
+        where = {"include": [[within]], "exclude": [[selector] for selector in hidden]}
         # Style sheets are in the page; axe would ask for them once more, at wrong addresses.
         given = {"resultTypes": ["violations"], "preload": False, **options}
         result = seen.page.evaluate("([node, options]) => axe.run(node, options)", [where, given])
