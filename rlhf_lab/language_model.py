@@ -83,15 +83,8 @@ def _write(
 ) -> list[str]:
     """Continuations of ``texts``; with ``line`` a row may stop at a line break instead of EOS."""
     rows = encode_prompts(tokenizer, texts)
-    positions = cast(Any, unwrap(model)).config.max_position_embeddings
     longest = max(map(len, rows), default=0) + max_new_tokens
-    if longest > positions:
-        raise InputError(
-            "prompts",
-            f"{longest} tokens with the answer",
-            f"at most {positions} tokens",
-            "shorten the prompts or lower max_new_tokens",
-        )
+    _require_room(model, longest, "shorten the prompts or lower max_new_tokens")
     eos, stop = tokenizer.eos_token_id, tokenizer.eos_token_id
     line_break = tokenizer("\n", add_special_tokens=False)["input_ids"]
     if line and len(line_break) == 1:
@@ -122,6 +115,13 @@ def _write(
                     tokens = tokens[: tokens.index(end)]
             out[i] = tokenizer.decode(tokens, skip_special_tokens=True)
     return out
+
+
+def _require_room(model: nn.Module, longest: int, fix: str) -> None:
+    positions = cast(Any, unwrap(model)).config.max_position_embeddings
+    if longest > positions:
+        found = f"{longest} tokens with the answer"
+        raise InputError("prompts", found, f"at most {positions} tokens", fix)
 
 
 # --- probabilities ----------------------------------------------------------------------------
@@ -166,7 +166,13 @@ def _sums(
 
 
 def continuation_logprobs(model: nn.Module, pairs: Sequence[Pair], pad: int) -> list[float]:
-    """log π(continuation | context) in nats, summed over tokens, for pairs of token ids."""
+    """log π(continuation | context) in nats, summed over tokens, for pairs of token ids.
+
+    Raises:
+        InputError: for a pair longer than the model's context.
+    """
+    longest = max((len(context) + len(tail) for context, tail in pairs), default=0)
+    _require_room(model, longest, "shorten the prompts, or show fewer examples in them")
     logits = PolicyLogits(model)
 
     def logp(ids: Tensor, places: Tensor, targets: Tensor) -> Tensor:

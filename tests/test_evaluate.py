@@ -128,6 +128,13 @@ def test_a_prompt_without_room_is_refused(tokenizer, model):
     assert "256" in str(caught.value)
 
 
+def test_a_pair_without_room_is_refused(tokenizer, model):
+    """torch said that an index was out of range."""
+    with pytest.raises(InputError, match="258 tokens.*at most 256"):
+        evaluate.continuation_logprobs(model, [([5] * 256, [6, 7])], tokenizer.pad_token_id)
+    assert evaluate.continuation_logprobs(model, [([5] * 254, [6, 7])], tokenizer.pad_token_id)
+
+
 # Judging -----------------------------------------------------------------------------------------
 
 
