@@ -24,8 +24,7 @@ import numpy as np
 import pandas as pd
 from torch import nn
 
-from benchmarks import behaviour, failures
-from benchmarks.sweep import CONFIG
+from benchmarks.sweep import CONFIG, GAMMAS, chain_of, policy_of
 from rlhf_lab.evaluate import Neural
 from rlhf_lab.files import atomic_write, file_hash
 from rlhf_lab.fingerprint import code_fingerprint, fingerprint
@@ -37,7 +36,7 @@ from rlhf_lab.world.suites import Item
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "book" / "results" / "calibration"
 SEEDS = CONFIG.seeds
-SYSTEMS = ("base", "SFT", *behaviour.GAMMAS)
+SYSTEMS = ("base", "SFT", *GAMMAS)
 TOKENS = "next tokens"
 SWEPT = 100  # questions per suite of the sweep
 
@@ -95,8 +94,8 @@ def _measured(system: str, seed: int, config: Config) -> list[dict[str, Any]]:
     key = fingerprint([*code, dataclasses.asdict(config), dataclasses.asdict(CONFIG)])
     path = ROOT / "runs" / f"calibration-{key}" / f"{SYSTEMS.index(system)}-seed-{seed}.json"
     if not path.is_file():
-        chain = failures._chain(seed)
-        rows = measure(_world(), failures._system(system, chain), chain.tokenizer, config)
+        chain = chain_of(seed)
+        rows = measure(_world(), policy_of(system, chain), chain.tokenizer, config)
         atomic_write(path, json.dumps(rows))
     found: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
     return found

@@ -10,7 +10,6 @@ measured before is read from ``runs/``. The arms of a seed take three minutes of
 from __future__ import annotations
 
 import dataclasses
-import functools
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -35,23 +34,20 @@ from benchmarks.failure_arms import (
     shown_more,
     taught,
 )
-from benchmarks.sweep import CONFIG, WORK
+from benchmarks.sweep import CONFIG, GAMMAS, chain_of, policy_of
 from rlhf_lab.evaluate import answers
 from rlhf_lab.files import atomic_write
 from rlhf_lab.fingerprint import code_fingerprint, fingerprint
-from rlhf_lab.models import ScalarModel, load_policy
-from rlhf_lab.pipeline import Chain, seeded
+from rlhf_lab.models import ScalarModel
+from rlhf_lab.pipeline import Chain
 from rlhf_lab.provenance import manifest
 from rlhf_lab.records import Prompt
-from rlhf_lab.sweep import Cell, Grid, sweep
 from rlhf_lab.world import World
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "book" / "results" / "failures"
 RUNS = ROOT / "runs"
 SEEDS = CONFIG.seeds
-PPO = CONFIG.chain.ppo
-GAMMAS = {"PPO, γ = 0": 0.0, "PPO-ptx": PPO.gamma}
 SYSTEMS = ("base", "SFT", *GAMMAS)
 
 
@@ -83,7 +79,7 @@ def _measured(part: str, seed: int, config: Config) -> dict[str, Rows]:
     path = RUNS / f"published-failures-{_key(config)}" / f"{list(PARTS).index(part)}-{seed}.json"
     if not path.is_file():
         before = time.process_time()
-        rows = PARTS[part](part, _chain(seed), config)
+        rows = PARTS[part](part, chain_of(seed), config)
         atomic_write(path, json.dumps(rows, ensure_ascii=False))
         print(f"{part}, seed {seed}: {time.process_time() - before:.0f} s", flush=True)
     found: dict[str, Rows] = json.loads(path.read_text(encoding="utf-8"))
@@ -96,7 +92,7 @@ def _key(config: Config) -> str:
 
 
 def _systems(_: str, chain: Chain, config: Config) -> dict[str, Rows]:
-    return {name: _asked(chain, _system(name, chain), config) for name in SYSTEMS}
+    return {name: _asked(chain, policy_of(name, chain), config) for name in SYSTEMS}
 
 
 def _shown_more(arm: str, chain: Chain, config: Config) -> dict[str, Rows]:
@@ -143,28 +139,3 @@ def _asked(chain: Chain, policy: nn.Module, config: Config, kinds: Sequence[str]
         return answers(policy, chain.tokenizer, prompts, seed=chain.config.seed)
 
     return measure(chain.world, _questions(chain.world, config, kinds), write, config.shown)
-
-
-def _system(name: str, chain: Chain) -> nn.Module:
-    if name in GAMMAS:
-        cell = Cell("ppo", chain.config.seed, PPO.beta, GAMMAS[name])
-        return load_policy(_grid().run_folder(cell) / "final")[0]
-    return chain.sft if name == "SFT" else chain.base
-
-
-@functools.cache
-def _grid() -> Grid:
-    """The sweep at the default β; it is run for policies that are missing."""
-    wanted = dataclasses.replace(
-        CONFIG, betas=(PPO.beta,), gammas=tuple(GAMMAS.values()), seeds=SEEDS
-    )
-    grid = Grid(wanted, WORK.resolve())
-    runs = [cell for cell in grid.cells if cell.policy == "ppo"]
-    if not all((grid.run_folder(cell) / "final").is_dir() for cell in runs):
-        sweep(wanted.chain, wanted.betas, wanted.gammas, wanted.seeds, WORK)
-    return grid
-
-
-@functools.lru_cache(maxsize=1)
-def _chain(seed: int) -> Chain:
-    return Chain(seeded(CONFIG.chain, seed), _grid().chain_folder(seed), quiet=True)

@@ -27,8 +27,7 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks import behaviour, failures
-from benchmarks.sweep import CONFIG
+from benchmarks.sweep import CONFIG, GAMMAS, chain_of, policy_of
 from rlhf_lab.evaluate import Neural, run_suite
 from rlhf_lab.files import atomic_write, file_hash
 from rlhf_lab.fingerprint import code_fingerprint, fingerprint
@@ -41,7 +40,7 @@ from rlhf_lab.world.suites import Suite
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "book" / "results" / "in-context-cost"
 SEEDS = CONFIG.seeds
-SYSTEMS = ("base", "SFT", *behaviour.GAMMAS)
+SYSTEMS = ("base", "SFT", *GAMMAS)
 SHOWN, TOLD, REWORDED, SWEPT = "shown", "told", "told in other words", "as in the sweep"
 SWEPT_SUITE, SWEPT_QUESTIONS = "sums/4", 100  # of the sweep: they tell whether policies are its own
 
@@ -99,8 +98,8 @@ def _measured(system: str, seed: int, config: Config) -> dict[str, list[dict[str
     path = ROOT / "runs" / f"in-context-cost-{key}" / f"{SYSTEMS.index(system)}-seed-{seed}.json"
     if not path.is_file():
         before = time.process_time()
-        chain = failures._chain(seed)
-        model = Neural(failures._system(system, chain), chain.tokenizer)
+        chain = chain_of(seed)
+        model = Neural(policy_of(system, chain), chain.tokenizer)
         tables = measure(chain.world, model, config, seed)
         if seed != SEEDS[0]:
             tables["answers"] = []

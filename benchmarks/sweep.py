@@ -7,22 +7,29 @@ three of one core, the whole grid more than an hour of two.
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import json
 import time
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from torch import nn
 
 from rlhf_lab.config import SweepConfig
 from rlhf_lab.files import atomic_write
+from rlhf_lab.models import load_policy
+from rlhf_lab.pipeline import Chain, seeded
 from rlhf_lab.provenance import manifest
-from rlhf_lab.sweep import sweep
+from rlhf_lab.sweep import Cell, Grid, sweep
 
 ROOT = Path(__file__).parents[1]
 WORK = ROOT / "runs" / "sweep"
 FOLDER = ROOT / "book" / "results" / "sweep"
 CONFIG = SweepConfig()
+PPO = CONFIG.chain.ppo
+GAMMAS = {"PPO, γ = 0": 0.0, "PPO-ptx": PPO.gamma}
 Part = tuple[tuple[float, ...], tuple[float, ...], tuple[int, ...]]
 PARTS: tuple[Part, ...] = ((CONFIG.betas, CONFIG.gammas, CONFIG.seeds),)
 
@@ -60,3 +67,31 @@ def run() -> None:
 def joined_once(parts: list[pd.DataFrame]) -> pd.DataFrame:
     """The rows of all parts; a row that is in two of them stands once."""
     return pd.concat(parts).drop_duplicates(ignore_index=True)
+
+
+# --- for other benchmarks: the policies at the default β ------------------------------------------
+
+
+@functools.lru_cache(maxsize=1)
+def chain_of(seed: int) -> Chain:
+    """The chain of a seed, whose policies and reward model are made when they are asked for."""
+    return Chain(seeded(CONFIG.chain, seed), _default_grid().chain_folder(seed), quiet=True)
+
+
+def policy_of(system: str, chain: Chain) -> nn.Module:
+    """A policy of a chain: "base", "SFT", or one of :data:`GAMMAS` at the default β."""
+    if system in GAMMAS:
+        cell = Cell("ppo", chain.config.seed, PPO.beta, GAMMAS[system])
+        return load_policy(_default_grid().run_folder(cell) / "final")[0]
+    return chain.sft if system == "SFT" else chain.base
+
+
+@functools.cache
+def _default_grid() -> Grid:
+    """The sweep at the default β; it is run for policies that are missing."""
+    wanted = dataclasses.replace(CONFIG, betas=(PPO.beta,), gammas=tuple(GAMMAS.values()))
+    grid = Grid(wanted, WORK.resolve())
+    runs = [cell for cell in grid.cells if cell.policy == "ppo"]
+    if not all((grid.run_folder(cell) / "final").is_dir() for cell in runs):
+        sweep(wanted.chain, wanted.betas, wanted.gammas, wanted.seeds, WORK)
+    return grid

@@ -87,7 +87,7 @@ def requests(
 ) -> list[Prompt]:
     """Requests of one kind with distinct texts.
 
-    A split has animals, things and places of its own. ``meta["hard"]`` is the kind.
+    A split has pairs of its own, of a harm and what it is done to. ``meta["hard"]`` is the kind.
 
     Args:
         kind: from :data:`KINDS`.
