@@ -27,6 +27,7 @@ import torch
 from benchmarks.architecture_runs import (
     BILSTM,
     BILSTM_CRF,
+    BRIEF,
     CRF,
     English,
     Tagging,
@@ -42,7 +43,11 @@ from rlhf_lab.provenance import manifest, versions
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "book" / "results" / "architectures"
 SEEDS = (0, 1, 2, 3, 4)
-PARTS = {"tagging": Tagging(), "ewt": English(), "translation": Translation()}
+PARTS = {
+    "tagging": Tagging(steps=(400, 400, 1200)),
+    "ewt": English(steps=1000),
+    "translation": Translation(steps=1500),
+}
 
 
 def run() -> None:
@@ -74,20 +79,23 @@ def arms(part: str) -> Iterator[tuple[str, int]]:
     elif isinstance(config, Tagging):
         for size in config.sizes:
             yield from ((name, size) for name in (CRF, BILSTM, BILSTM_CRF))
-        yield from ((f"window {radius}", config.sizes[-1]) for radius in config.radii)
+        largest = config.sizes[-1]
+        yield from ((f"window {radius}", largest) for radius in config.radii)
+        yield from ((name, largest) for name in BRIEF)
     else:
         yield from ((name, 0) for name in (CRF, BILSTM, f"{BILSTM}, letters"))
 
 
 def measured(part: str, name: str, size: int, seed: int) -> list[dict[str, Any]]:
     """The rows of one run, from ``runs/`` where the same code has done it before."""
-    if part == "ewt" and name == CRF and seed:
-        return []  # nothing in it is random
+    config = PARTS[part]
+    if isinstance(config, English) and seed >= (1 if name == CRF else config.seeds):
+        return []  # nothing in the CRF is random
     code = code_fingerprint("benchmarks.architecture_runs")
-    key = fingerprint([code, dataclasses.asdict(PARTS[part]), name, size])
+    key = fingerprint([code, dataclasses.asdict(config), name, size])
     path = ROOT / "runs" / f"published-architectures-{key}" / f"seed-{seed}.json"
     if not path.is_file():
-        rows = measure(PARTS[part], name, size, seed)
+        rows = measure(config, name, size, seed)
         atomic_write(path, json.dumps(rows))
         print(part, {k: v for k, v in rows[-1].items() if k != "map"}, flush=True)
     found: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
