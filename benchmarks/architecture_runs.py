@@ -147,6 +147,7 @@ def _tagging(name: str, train: Tagged, test: Tagged, seed: int, config: Tagging)
         legal = model.predict(test.sentences, legal=True)
         row["legal_f1"] = entity_scores(test.tags, legal).f1
     if len(train) == config.sizes[-1]:
+        row |= _by_new_words(train, test, found)
         sentences, starts, inns = probe(config.probed)
         tags = model.predict(sentences)
         right = [
@@ -158,6 +159,16 @@ def _tagging(name: str, train: Tagged, test: Tagged, seed: int, config: Tagging)
             part = [ok for ok, inn in zip(right, inns, strict=True) if inn == wanted]
             row[kind] = sum(part) / len(part)
     return row
+
+
+def _by_new_words(train: Tagged, test: Tagged, found: list[list[str]]) -> dict[str, float]:
+    """F1 on the test sentences that have a word which training had not, and on the others."""
+    new = [any(flags) for flags in unknown_words(train.sentences, test.sentences)]
+    scores = {"with_new": sum(new) / len(new)}
+    for name, wanted in (("f1_new", True), ("f1_known", False)):
+        rows = [i for i, flag in enumerate(new) if flag == wanted]
+        scores[name] = entity_scores([test.tags[i] for i in rows], [found[i] for i in rows]).f1
+    return scores
 
 
 def probe(count: int) -> tuple[list[tuple[str, ...]], list[int], list[bool]]:

@@ -44,7 +44,7 @@ ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "book" / "results" / "architectures"
 SEEDS = (0, 1, 2, 3, 4)
 PARTS = {
-    "tagging": Tagging(steps=(400, 400, 1200)),
+    "tagging": Tagging(steps=(400, 400, 1200), l2=0.003),
     "ewt": English(steps=1000),
     "translation": Translation(steps=1500),
 }
