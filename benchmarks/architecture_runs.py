@@ -34,7 +34,7 @@ class Tagging:
         steps: updates of each neural tagger, by size.
         brief: updates of two further BiLSTMs on the largest set, without a CRF and with one, to
             show what the number of updates does to a comparison.
-        l2: the penalty of the CRF on templates, as in the chapter about it.
+        l2: the penalty of the CRF on templates.
     """
 
     steps: tuple[int, ...]
