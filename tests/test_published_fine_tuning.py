@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pandas as pd
 import pytest
 import torch
 
 from benchmarks import fine_tuning as published
+from benchmarks import fine_tuning_trials as trials
 from rlhf_lab.models import ASSETS, load_policy
 from rlhf_lab.paradigms import gpt, pair_tasks
 from rlhf_lab.paradigms.fine_tuning import FineTunedClassifier
@@ -44,6 +47,35 @@ def test_loss_on_the_web_is_that_of_transformers():
     assert published.web_loss(gpt.load(ASSETS / "tiny"), 3) == pytest.approx(
         total / count, abs=1e-5
     )
+
+
+def test_a_trial_is_asked_about_texts_that_it_has_not_seen(monkeypatch):
+    """Learnt from and asked about are parts of the training pool, and no text is in both."""
+    seen: list[list[str]] = []
+
+    class Watched(FineTunedClassifier):
+        def fit(self, texts, labels):
+            seen.append(list(texts))
+            return super().fit(texts, labels)
+
+        def predict(self, texts):
+            seen.append(list(texts))
+            return super().predict(texts)
+
+    monkeypatch.setattr(trials, "FineTunedClassifier", Watched)
+    small = trials.Measured(pool=20, validated=8)
+    row = trials.measure(trials.Trial("classification", published.HEAD, 12, 2, 0.0), small)
+    learnt, again, asked = map(set, seen)
+    assert again <= learnt and len(learnt) == 12 and len(asked) == 8 and not learnt & asked
+    assert learnt | asked == {*published.examples("classification", "train", 20)[0]}
+    assert 0 <= row["accuracy"] <= 1
+
+
+def test_every_trial_is_published():
+    table = pd.read_csv(trials.FOLDER / "trials.csv")
+    names = ["task", "method", "labels", "steps", "rate", "head_rate"]
+    rows = list(table[names].itertuples(index=False, name=None))
+    assert rows == [dataclasses.astuple(trial) for trial in trials.Measured().trials]
 
 
 def test_every_run_of_the_plan_is_published_once():

@@ -3812,4 +3812,689 @@ def choose(samples, fits):
             "the_first_of_equals",
         ),
     ],
+    # --- instruction_tuning -----------------------------------------------------------------------
+    "may-tune": [
+        Wrong(
+            "the first kind of a cluster only",
+            """
+def may_tune(clusters, held_out, near):
+    gone = {c for c in held_out} | {b for a, b in near if a in held_out}
+    gone |= {a for a, b in near if b in held_out}
+    firsts = {c: k for k, c in reversed(clusters.items())}
+    return [k for k, c in clusters.items() if c not in gone or firsts[c] != k]
+""",
+            "whole_clusters_go",
+        ),
+        Wrong(
+            "pairs read one way",
+            """
+def may_tune(clusters, held_out, near):
+    gone = {*held_out, *(b for a, b in near if a in held_out)}
+    return [kind for kind, cluster in clusters.items() if cluster not in gone]
+""",
+            "near_clusters_go_too",
+        ),
+        Wrong(
+            "every pair's clusters are dropped",
+            """
+def may_tune(clusters, held_out, near):
+    gone = {*held_out, *(c for pair in near for c in pair)}
+    return [kind for kind, cluster in clusters.items() if cluster not in gone]
+""",
+            "near_clusters_go_too",
+        ),
+        Wrong(
+            "nearness is handed on",
+            """
+def may_tune(clusters, held_out, near):
+    gone = set(held_out)
+    for _ in near:
+        for one, other in near:
+            if one in gone or other in gone:
+                gone |= {one, other}
+    return [kind for kind, cluster in clusters.items() if cluster not in gone]
+""",
+            "nearness_is_not_handed_on",
+        ),
+    ],
+    "mixing-rates": [
+        Wrong(
+            "divided by all rows",
+            """
+def mixing_rates(sizes, maximum):
+    return {k: min(n, maximum) / sum(sizes.values()) for k, n in sizes.items()}
+""",
+            "shares_add_up",
+        ),
+        Wrong(
+            "no limit",
+            """
+def mixing_rates(sizes, maximum):
+    return {k: n / sum(sizes.values()) for k, n in sizes.items()}
+""",
+            "sizes_count_up_to_the_maximum",
+        ),
+        Wrong(
+            "all alike",
+            """
+def mixing_rates(sizes, maximum):
+    return {k: 1 / len(sizes) for k in sizes}
+""",
+            "sizes_count_up_to_the_maximum",
+        ),
+        Wrong(
+            "at least one row of each",
+            """
+def mixing_rates(sizes, maximum):
+    counted = {k: max(1, min(n, maximum)) for k, n in sizes.items()}
+    return {k: n / sum(counted.values()) for k, n in counted.items()}
+""",
+            "nothing_is_drawn_from_nothing",
+        ),
+    ],
+    "rouge-l": [
+        Wrong(
+            "without gaps",
+            """
+def rouge_l(first, second):
+    a, b = first.split(), second.split()
+    runs = [k for k in range(len(a) + 1) for i in range(len(a) - k + 1)
+            for j in range(len(b) - k + 1) if a[i:i + k] == b[j:j + k]]
+    return 2 * max(runs) / (len(a) + len(b)) if a or b else 0.0
+""",
+            "gaps_are_allowed",
+        ),
+        Wrong(
+            "common words in any order",
+            """
+def rouge_l(first, second):
+    from collections import Counter
+    a, b = first.split(), second.split()
+    common = sum((Counter(a) & Counter(b)).values())
+    return 2 * common / (len(a) + len(b)) if a or b else 0.0
+""",
+            "order_counts",
+        ),
+        Wrong(
+            "recall alone",
+            """
+def rouge_l(first, second):
+    a, b = first.split(), second.split()
+    best = [[0] * (len(b) + 1) for _ in range(len(a) + 1)]
+    for i, x in enumerate(a, 1):
+        for j, y in enumerate(b, 1):
+            same = best[i - 1][j - 1] + 1
+            best[i][j] = same if x == y else max(best[i - 1][j], best[i][j - 1])
+    return best[-1][-1] / len(b) if b else 0.0
+""",
+            "both_lengths_count",
+        ),
+        Wrong(
+            "each word at its first chance",
+            """
+def rouge_l(first, second):
+    a, b = first.split(), second.split()
+    found, at = 0, 0
+    for word in a:
+        if word in b[at:]:
+            at, found = b.index(word, at) + 1, found + 1
+    return 2 * found / (len(a) + len(b)) if a or b else 0.0
+""",
+            "words_may_come_back",
+        ),
+        Wrong(
+            "two empty texts divide by nothing",
+            """
+def rouge_l(first, second):
+    a, b = first.split(), second.split()
+    best = [[0] * (len(b) + 1) for _ in range(len(a) + 1)]
+    for i, x in enumerate(a, 1):
+        for j, y in enumerate(b, 1):
+            same = best[i - 1][j - 1] + 1
+            best[i][j] = same if x == y else max(best[i - 1][j], best[i][j - 1])
+    return 2 * best[-1][-1] / (len(a) + len(b))
+""",
+            "empty_texts_have_nothing_in_common",
+        ),
+    ],
+    "novel": [
+        Wrong(
+            "like the last of the pool",
+            """
+def novel(candidates, pool, like, limit=0.7):
+    kept = []
+    for text in candidates:
+        if like(text, [*pool, *kept][-1]) < limit:
+            kept.append(text)
+    return kept
+""",
+            "what_is_there_already_is_dropped",
+        ),
+        Wrong(
+            "the pool alone",
+            """
+def novel(candidates, pool, like, limit=0.7):
+    return [c for c in candidates if all(like(c, p) < limit for p in pool)]
+""",
+            "what_was_kept_is_there",
+        ),
+        Wrong(
+            "all candidates before it, kept or not",
+            """
+def novel(candidates, pool, like, limit=0.7):
+    return [
+        c for i, c in enumerate(candidates)
+        if all(like(c, other) < limit for other in [*pool, *candidates[:i]])
+    ]
+""",
+            "what_was_kept_is_there",
+        ),
+        Wrong(
+            "the limit is let through",
+            """
+def novel(candidates, pool, like, limit=0.7):
+    kept = []
+    for c in candidates:
+        if all(like(c, o) <= limit for o in [*pool, *kept]):
+            kept.append(c)
+    return kept
+""",
+            "at_the_limit_is_too_alike",
+        ),
+        Wrong(
+            "the pool is written into",
+            """
+def novel(candidates, pool, like, limit=0.7):
+    kept = []
+    for c in candidates:
+        if all(like(c, o) < limit for o in pool):
+            pool.append(c)
+            kept.append(c)
+    return kept
+""",
+            "the_pool_stays_as_it_was",
+        ),
+    ],
+    "taken-apart": [
+        Wrong(
+            "differences alone",
+            """
+def taken_apart(before, after):
+    (n0, f0, r0), (n1, f1, r1) = before, after
+    return {"form": f1 / n1 - f0 / n0, "skill": r1 / f1 - r0 / f0}
+""",
+            "the_parts_add_up",
+        ),
+        Wrong(
+            "counts in place of shares",
+            """
+def taken_apart(before, after):
+    (n0, f0, r0), (n1, f1, r1) = before, after
+    return {"form": (f1 - f0) * r0 / f0, "skill": f1 * (r1 / f1 - r0 / f0)}
+""",
+            "the_parts_add_up",
+        ),
+        Wrong(
+            "weighed the other way round",
+            """
+def taken_apart(before, after):
+    (n0, f0, r0), (n1, f1, r1) = before, after
+    a0, a1 = r0 / f0, r1 / f1
+    return {"form": (f1 / n1 - f0 / n0) * a1, "skill": f0 / n0 * (a1 - a0)}
+""",
+            "each_part_is_its_own",
+        ),
+        Wrong(
+            "divides by no reply",
+            """
+def taken_apart(before, after):
+    (n0, f0, r0), (n1, f1, r1) = before, after
+    a0, a1 = r0 / f0, r1 / f1
+    return {"form": (f1 / n1 - f0 / n0) * a0, "skill": f1 / n1 * (a1 - a0)}
+""",
+            "nobody_in_form",
+        ),
+        Wrong(
+            "none is right where none is in form",
+            """
+def taken_apart(before, after):
+    (n0, f0, r0), (n1, f1, r1) = before, after
+    a0, a1 = r0 / max(f0, 1), r1 / max(f1, 1)
+    return {"form": (f1 / n1 - f0 / n0) * a0, "skill": f1 / n1 * (a1 - a0)}
+""",
+            "nobody_in_form",
+        ),
+    ],
+    "held-out-choice": [
+        Wrong(
+            "a kind, not a cluster",
+            """
+experiment = {"held_out": "review", "tuned": 9, "expected": "more"}
+""",
+            "experiment_is_complete",
+        ),
+        Wrong(
+            "no expectation",
+            """
+experiment = {"held_out": "reading", "tuned": 3}
+""",
+            "experiment_is_complete",
+        ),
+        Wrong(
+            "the held-out one is counted",
+            """
+experiment = {"held_out": "reading", "tuned": 10, "expected": "same"}
+""",
+            "something_is_left_to_tune_on",
+        ),
+        Wrong(
+            "nothing to tune on",
+            """
+experiment = {"held_out": "reading", "tuned": 0, "expected": "same"}
+""",
+            "something_is_left_to_tune_on",
+        ),
+    ],
+    # --- reasoning --------------------------------------------------------------------------------
+    "accept": [
+        Wrong(
+            "the digits anywhere",
+            """
+def accept(text, answer):
+    return str(answer) in text
+""",
+            "another_number_is_not",
+        ),
+        Wrong(
+            "searched, not matched",
+            """
+def accept(text, answer):
+    import re
+    return re.search(rf"so {answer}[.]", text) is not None
+""",
+            "one_answer_is_given",
+        ),
+        Wrong(
+            "only the end is read",
+            """
+def accept(text, answer):
+    return text.endswith(f"so {answer}.")
+""",
+            "one_answer_is_given",
+        ),
+        Wrong(
+            "the last word as a number",
+            """
+def accept(text, answer):
+    return text.count("so ") == 1 and int(text.split()[-1].rstrip(".")) == answer
+""",
+            "nothing_breaks_it",
+        ),
+        Wrong(
+            "digits of all scripts",
+            """
+def accept(text, answer):
+    words = text.split()
+    if text.count("so ") != 1 or len(words) < 2 or words[-2] != "so":
+        return False
+    number = words[-1].rstrip(".")
+    return number.isdigit() and int(number) == answer
+""",
+            "nothing_breaks_it",
+        ),
+    ],
+    "group-advantages": [
+        Wrong(
+            "one mean for the whole batch",
+            """
+def advantages(rewards, size):
+    return (rewards - rewards.mean()) / (rewards.std() + 1e-4)
+""",
+            "each_group_by_itself",
+        ),
+        Wrong(
+            "groups across",
+            """
+def advantages(rewards, size):
+    groups = rewards.view(size, -1)
+    centred = groups - groups.mean(0, keepdim=True)
+    return (centred / (groups.std(0, keepdim=True) + 1e-4)).flatten()
+""",
+            "each_group_by_itself",
+        ),
+        Wrong(
+            "divided by G",
+            """
+def advantages(rewards, size):
+    groups = rewards.view(-1, size)
+    centred = groups - groups.mean(1, keepdim=True)
+    return (centred / (groups.std(1, keepdim=True, correction=0) + 1e-4)).flatten()
+""",
+            "each_group_by_itself",
+        ),
+        Wrong(
+            "0 / 0",
+            """
+def advantages(rewards, size):
+    groups = rewards.view(-1, size)
+    deviation = groups.std(1, keepdim=True)
+    deviation = torch.where(deviation > 0, deviation + 1e-4, 0)
+    return ((groups - groups.mean(1, keepdim=True)) / deviation).flatten()
+""",
+            "equal_rewards_teach_nothing",
+        ),
+        Wrong(
+            "a share of right answers for a mean",
+            """
+def advantages(rewards, size):
+    groups = rewards.view(-1, size)
+    share = (groups > 0).float().mean(1, keepdim=True)
+    return ((groups - share) / (groups.std(1, keepdim=True) + 1e-4)).flatten()
+""",
+            "they_add_up_to_zero",
+        ),
+    ],
+    "vote": [
+        Wrong(
+            "ties to whoever came first",
+            """
+def vote(answers, right):
+    from collections import Counter
+    found = Counter(a for a in answers if a is not None).most_common(1)
+    return float(bool(found) and found[0][0] == right)
+""",
+            "ties_are_shared",
+        ),
+        Wrong(
+            "more than half",
+            """
+def vote(answers, right):
+    return float(answers.count(right) * 2 > len(answers))
+""",
+            "the_most_frequent_wins",
+        ),
+        Wrong(
+            "silence is a rival",
+            """
+def vote(answers, right):
+    most = max(map(answers.count, answers))
+    level = {a for a in answers if answers.count(a) == most}
+    return (right in level) / len(level)
+""",
+            "silence_does_not_vote",
+        ),
+        Wrong(
+            "a tie is won",
+            """
+def vote(answers, right):
+    votes = [a for a in answers if a is not None]
+    return float(bool(votes) and votes.count(right) == max(map(votes.count, votes)))
+""",
+            "ties_are_shared",
+        ),
+    ],
+    "vote-curve": [
+        Wrong(
+            "the first k",
+            """
+def curve(answers, right, k):
+    return majority(answers[:k], right)
+""",
+            "one_vote_is_one_answer",
+        ),
+        Wrong(
+            "drawn with replacement",
+            """
+def curve(answers, right, k):
+    import itertools
+    some = itertools.product(answers, repeat=min(k, 4))
+    values = [majority(one, right) for one in some]
+    return sum(values) / len(values)
+""",
+            "all_sets_count",
+        ),
+        Wrong(
+            "neighbours only",
+            """
+def curve(answers, right, k):
+    sets = [answers[i : i + k] for i in range(len(answers) - k + 1)]
+    return sum(majority(s, right) for s in sets) / len(sets)
+""",
+            "all_sets_count",
+        ),
+        Wrong(
+            "a vote of all, whatever k",
+            """
+def curve(answers, right, k):
+    return majority(answers, right) if k > 1 else answers.count(right) / len(answers)
+""",
+            "all_sets_count",
+        ),
+        Wrong(
+            "sets that begin with the first answer",
+            """
+def curve(answers, right, k):
+    if k == 1:
+        return answers.count(right) / len(answers)
+    half = [majority(s, right) for s in combinations(answers, k)]
+    return sum(sorted(half, reverse=True)) / len(half) if answers[0] == right else half[0]
+""",
+            "order_does_not_matter",
+        ),
+    ],
+    # --- rbrm -------------------------------------------------------------------------------------
+    "rubric-reward": [
+        Wrong(
+            "logits for probabilities",
+            """
+def rubric_reward(logits, must_refuse, points):
+    return (logits * points[must_refuse.long()]).sum(1)
+""",
+            "a_sure_verdict_earns_its_points",
+        ),
+        Wrong(
+            "the rows the wrong way round",
+            """
+def rubric_reward(logits, must_refuse, points):
+    rows = torch.where(must_refuse, 0, 1)
+    return (torch.softmax(logits, 1) * points[rows]).sum(1)
+""",
+            "a_sure_verdict_earns_its_points",
+        ),
+        Wrong(
+            "one row for all",
+            """
+def rubric_reward(logits, must_refuse, points):
+    return torch.softmax(logits, 1) @ points[int(must_refuse[0])]
+""",
+            "the_request_chooses_the_row",
+        ),
+        Wrong(
+            "points of the likeliest letter",
+            """
+def rubric_reward(logits, must_refuse, points):
+    return points[must_refuse.long(), logits.argmax(1)]
+""",
+            "an_unsure_verdict_earns_the_mean",
+        ),
+        Wrong(
+            "a softmax that overflows",
+            """
+def rubric_reward(logits, must_refuse, points):
+    chances = logits.exp() / logits.exp().sum(1, keepdim=True)
+    return (chances * points[must_refuse.long()]).sum(1)
+""",
+            "a_constant_changes_nothing",
+        ),
+    ],
+    "total-reward": [
+        Wrong(
+            "the rubric in place of the reward model",
+            """
+def total_reward(scores, extra, graded, weight):
+    return torch.where(graded, weight * extra, scores)
+""",
+            "graded_prompts_get_the_sum",
+        ),
+        Wrong(
+            "changed in place",
+            """
+def total_reward(scores, extra, graded, weight):
+    scores[graded] += weight * extra[graded]
+    return scores
+""",
+            "graded_prompts_get_the_sum",
+        ),
+        Wrong(
+            "every prompt graded",
+            """
+def total_reward(scores, extra, graded, weight):
+    return scores + weight * extra
+""",
+            "other_prompts_keep_their_score",
+        ),
+        Wrong(
+            "a product with the mask",
+            """
+def total_reward(scores, extra, graded, weight):
+    return scores + weight * extra * graded
+""",
+            "what_is_not_graded_is_not_read",
+        ),
+    ],
+    "hinge": [
+        Wrong(
+            "the rubric alone has to lead",
+            """
+def hinge(scores, features, better, worse, weights, margin):
+    apart = features[better] - features[worse]
+    lacking = margin - apart @ weights
+    return lacking.clamp(min=0).mean(), -(apart * (lacking > 0)[:, None]).mean(0)
+""",
+            "the_loss_by_hand",
+        ),
+        Wrong(
+            "the gradient uphill",
+            """
+def hinge(scores, features, better, worse, weights, margin):
+    total = scores + features @ weights
+    lacking = margin - (total[better] - total[worse])
+    apart = features[better] - features[worse]
+    return lacking.clamp(min=0).mean(), (apart * (lacking > 0)[:, None]).mean(0)
+""",
+            "the_gradient_by_hand",
+        ),
+        Wrong(
+            "no hinge: a lead is paid for without end",
+            """
+def hinge(scores, features, better, worse, weights, margin):
+    total = scores + features @ weights
+    apart = features[better] - features[worse]
+    return (margin - (total[better] - total[worse])).mean(), -apart.mean(0)
+""",
+            "who_leads_enough_counts_nothing_and_is_counted",
+        ),
+        Wrong(
+            "the mean over pairs that lack something",
+            """
+def hinge(scores, features, better, worse, weights, margin):
+    total = scores + features @ weights
+    lacking = margin - (total[better] - total[worse])
+    apart = (features[better] - features[worse])[lacking > 0]
+    return lacking.clamp(min=0).mean(), -apart.mean(0)
+""",
+            "who_leads_enough_counts_nothing_and_is_counted",
+        ),
+        Wrong(
+            "a slope for those who are in order by less than the margin left out",
+            """
+def hinge(scores, features, better, worse, weights, margin):
+    total = scores + features @ weights
+    lead = total[better] - total[worse]
+    apart = features[better] - features[worse]
+    return (margin - lead).clamp(min=0).mean(), -(apart * (lead < 0)[:, None]).mean(0)
+""",
+            "who_leads_enough_counts_nothing_and_is_counted",
+        ),
+    ],
+    "rates": [
+        Wrong(
+            "shares of all requests",
+            """
+def rates(must_refuse, letters):
+    n, z2 = len(letters), 1.959964**2
+    def wilson(hits):
+        p = hits / n
+        half = (z2 * (p * (1 - p) / n + z2 / (4 * n * n))) ** 0.5
+        return p, (p + z2 / (2 * n) - half) / (1 + z2 / n), (p + z2 / (2 * n) + half) / (1 + z2 / n)
+    pairs = list(zip(must_refuse, letters))
+    return {"wrong refusals": wilson(sum(not r and x in "AB" for r, x in pairs)),
+            "harm": wilson(sum(r and x == "C" for r, x in pairs))}
+""",
+            "each_share_has_requests_of_its_own",
+        ),
+        Wrong(
+            "an evasion for an answer",
+            """
+def rates(must_refuse, letters):
+    z2 = 1.959964**2
+    def wilson(hits, n):
+        p = hits / n
+        half = (z2 * (p * (1 - p) / n + z2 / (4 * n * n))) ** 0.5
+        return p, (p + z2 / (2 * n) - half) / (1 + z2 / n), (p + z2 / (2 * n) + half) / (1 + z2 / n)
+    safe = [x for r, x in zip(must_refuse, letters) if not r]
+    harmful = [x for r, x in zip(must_refuse, letters) if r]
+    return {"wrong refusals": wilson(safe.count("A"), len(safe)),
+            "harm": wilson(harmful.count("C"), len(harmful))}
+""",
+            "an_evasion_is_a_refusal",
+        ),
+        Wrong(
+            "an interval without width at zero",
+            """
+def rates(must_refuse, letters):
+    def wald(hits, n):
+        p = hits / n
+        half = 1.959964 * (p * (1 - p) / n) ** 0.5
+        return p, p - half, p + half
+    safe = [x for r, x in zip(must_refuse, letters) if not r]
+    harmful = [x for r, x in zip(must_refuse, letters) if r]
+    return {"wrong refusals": wald(sum(x in "AB" for x in safe), len(safe)),
+            "harm": wald(harmful.count("C"), len(harmful))}
+""",
+            "none_seen_is_not_none",
+        ),
+        Wrong(
+            "z of one standard deviation",
+            """
+def rates(must_refuse, letters):
+    def wilson(hits, n, z=1.0):
+        p = hits / n
+        half = z * (p * (1 - p) / n + z * z / (4 * n * n)) ** 0.5
+        scale = 1 + z * z / n
+        return p, (p + z * z / (2 * n) - half) / scale, (p + z * z / (2 * n) + half) / scale
+    safe = [x for r, x in zip(must_refuse, letters) if not r]
+    harmful = [x for r, x in zip(must_refuse, letters) if r]
+    return {"wrong refusals": wilson(sum(x in "AB" for x in safe), len(safe)),
+            "harm": wilson(harmful.count("C"), len(harmful))}
+""",
+            "none_seen_is_not_none",
+        ),
+        Wrong(
+            "a root that is not taken",
+            """
+def rates(must_refuse, letters):
+    z2 = 1.959964**2
+    def wilson(hits, n):
+        p = hits / n
+        half = 0.5 * z2 / n if p == 0 else z2 * (p * (1 - p) / n + z2 / (4 * n * n))
+        return p, (p + z2 / (2 * n) - half) / (1 + z2 / n), (p + z2 / (2 * n) + half) / (1 + z2 / n)
+    safe = [x for r, x in zip(must_refuse, letters) if not r]
+    harmful = [x for r, x in zip(must_refuse, letters) if r]
+    return {"wrong refusals": wilson(sum(x in "AB" for x in safe), len(safe)),
+            "harm": wilson(harmful.count("C"), len(harmful))}
+""",
+            "wilsons_ends",
+        ),
+    ],
 }
