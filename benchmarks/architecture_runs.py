@@ -14,7 +14,7 @@ from rlhf_lab.paradigms.data import Tagged, fernwick_tagging, ud_english_ewt
 from rlhf_lab.paradigms.dialect import Parallel, old_fernish, origins, word_for_word
 from rlhf_lab.paradigms.recurrent import NeuralTagger, is_legal, unknown_words
 from rlhf_lab.paradigms.scoring import accuracy, entity_scores, token_accuracy
-from rlhf_lab.paradigms.seq2seq import Translator
+from rlhf_lab.paradigms.seq2seq import ATTENTIONS, Translator
 from rlhf_lab.world import lexicon
 
 CRF, BILSTM, BILSTM_CRF = "CRF, templates", "BiLSTM", "BiLSTM-CRF"
@@ -54,10 +54,13 @@ class Translation:
     Attributes:
         pairs: sentences to translate in training, of at most ``clauses`` clauses.
         each: test sentences of each number of clauses up to ``longest``.
-        steps: updates of each translator, with ``batch`` pairs each.
+        steps: updates of each translator, in the order of ``ATTENTIONS``.
+        batch: pairs in each.
+        seeds: fewer than of the taggers, whose runs are shorter.
     """
 
-    steps: int
+    steps: tuple[int, ...]
+    seeds: int = 3
     pairs: int = 3000
     clauses: int = 3
     longest: int = 5
@@ -220,7 +223,7 @@ def translation(attention: str, size: int, seed: int, config: Translation) -> li
     started = time.process_time()
     model = Translator(
         attention,
-        steps=config.steps,
+        steps=config.steps[ATTENTIONS.index(attention)],
         batch_size=config.batch,
         learning_rate=config.rate,
         seed=seed,

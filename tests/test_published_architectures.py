@@ -18,7 +18,9 @@ from rlhf_lab.paradigms.scoring import entity_scores, token_accuracy
 TAGGING = runs.Tagging(
     steps=(3, 4), brief=2, sizes=(10, 20), radii=(1,), pool=40, tested=12, probed=400
 )
-TRANSLATION = runs.Translation(pairs=20, clauses=2, longest=2, each=3, steps=2, batch=4)
+TRANSLATION = runs.Translation(
+    steps=(2, 3, 4), pairs=20, clauses=2, longest=2, each=3, batch=4
+)
 
 
 def test_what_the_probe_asks():
@@ -97,7 +99,8 @@ def test_the_files_have_every_arm_and_seed():
     wanted = {(*arm, s) for arm in published.arms("tagging") for s in published.SEEDS}
     assert set(zip(tagging.method, tagging.sentences, tagging.seed, strict=True)) == wanted
     assert len(tagging) == len(wanted)
-    assert translation.groupby(["attention", "clauses"]).seed.nunique().eq(5).all()
+    seeds = about["config"]["translation"]["seeds"]
+    assert translation.groupby(["attention", "clauses"]).seed.nunique().eq(seeds).all()
     ewt = pd.read_csv(published.FOLDER / "ewt.csv").groupby("method").seed.nunique()
     seeds = about["config"]["ewt"]["seeds"]
     assert ewt.to_dict() == {runs.CRF: 1, runs.BILSTM: seeds, "BiLSTM, letters": seeds}
