@@ -18,9 +18,7 @@ from rlhf_lab.paradigms.scoring import entity_scores, token_accuracy
 TAGGING = runs.Tagging(
     steps=(3, 4), brief=2, sizes=(10, 20), radii=(1,), pool=40, tested=12, probed=400
 )
-TRANSLATION = runs.Translation(
-    steps=(2, 3, 4), pairs=20, clauses=2, longest=2, each=3, batch=4
-)
+TRANSLATION = runs.Translation(steps=(2, 3, 4), pairs=20, clauses=2, longest=2, each=3, batch=4)
 
 
 def test_what_the_probe_asks():
