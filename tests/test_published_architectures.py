@@ -97,8 +97,11 @@ def test_the_files_have_every_arm_and_seed():
     wanted = {(*arm, s) for arm in published.arms("tagging") for s in published.SEEDS}
     assert set(zip(tagging.method, tagging.sentences, tagging.seed, strict=True)) == wanted
     assert len(tagging) == len(wanted)
-    seeds = about["config"]["translation"]["seeds"]
-    assert translation.groupby(["attention", "clauses"]).seed.nunique().eq(seeds).all()
+    brief = pd.read_csv(published.FOLDER / "translation_brief.csv")
+    for table, part in ((translation, "translation"), (brief, "translation_brief")):
+        seeds = about["config"][part]["seeds"]
+        found = table.groupby(["attention", "clauses"]).seed.nunique()
+        assert len(found) == 3 * 5 and found.eq(seeds).all()
     ewt = pd.read_csv(published.FOLDER / "ewt.csv").groupby("method").seed.nunique()
     seeds = about["config"]["ewt"]["seeds"]
     assert ewt.to_dict() == {runs.CRF: 1, runs.BILSTM: seeds, "BiLSTM, letters": seeds}
