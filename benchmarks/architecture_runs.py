@@ -14,10 +14,11 @@ from rlhf_lab.paradigms.data import Tagged, fernwick_tagging, ud_english_ewt
 from rlhf_lab.paradigms.dialect import Parallel, old_fernish, origins, word_for_word
 from rlhf_lab.paradigms.recurrent import NeuralTagger, is_legal, unknown_words
 from rlhf_lab.paradigms.scoring import accuracy, entity_scores, token_accuracy
-from rlhf_lab.paradigms.seq2seq import Translator
+from rlhf_lab.paradigms.seq2seq import ATTENTIONS, Translator
 from rlhf_lab.world import lexicon
 
 CRF, BILSTM, BILSTM_CRF = "CRF, templates", "BiLSTM", "BiLSTM-CRF"
+BRIEF = tuple(f"{name}, brief" for name in (BILSTM, BILSTM_CRF))
 
 
 @dataclass(frozen=True)
@@ -30,16 +31,19 @@ class Tagging:
         pool: sentences that training sets are drawn from.
         tested: test sentences.
         probed: test sentences that are searched for names after "to", see :func:`probe`.
-        steps: updates of each neural tagger.
-        l2: the penalty of the CRF on templates, as in the chapter about it.
+        steps: updates of each neural tagger, by size.
+        brief: updates of two further BiLSTMs on the largest set, without a CRF and with one, to
+            show what the number of updates does to a comparison.
+        l2: the penalty of the CRF on templates.
     """
 
+    steps: tuple[int, ...]
+    brief: int = 400
     sizes: tuple[int, ...] = (50, 200, 800)
     radii: tuple[int, ...] = (0, 2, 4, 6)
     pool: int = 2000
     tested: int = 300
     probed: int = 4000
-    steps: int = 400
     l2: float = 0.3
 
 
@@ -50,14 +54,17 @@ class Translation:
     Attributes:
         pairs: sentences to translate in training, of at most ``clauses`` clauses.
         each: test sentences of each number of clauses up to ``longest``.
-        steps: updates of each translator, with ``batch`` pairs each.
+        steps: updates of each translator, in the order of ``ATTENTIONS``.
+        batch: pairs in each.
+        seeds: fewer than of the taggers, whose runs are shorter.
     """
 
+    steps: tuple[int, ...]
+    seeds: int = 3
     pairs: int = 3000
     clauses: int = 3
     longest: int = 5
     each: int = 40
-    steps: int = 500
     batch: int = 64
     rate: float = 1e-2
 
@@ -68,11 +75,13 @@ class English:
 
     Attributes:
         steps: updates of each neural tagger.
+        seeds: fewer than of the other parts, whose runs are shorter.
         l2: the penalty of the CRF on templates.
         sentences: of the test split; 0 for all.
     """
 
-    steps: int = 300
+    steps: int
+    seeds: int = 3
     l2: float = 0.3
     sentences: int = 0
 
@@ -93,26 +102,33 @@ def measure(
     return [_ewt(name, train, test, seed, config)]
 
 
-def tagger(name: str, seed: int, config: Tagging | English) -> CRFTagger | NeuralTagger:
-    """The tagger of a name such as "window 2" or "BiLSTM, letters"."""
+def tagger(name: str, size: int, seed: int, config: Tagging | English) -> CRFTagger | NeuralTagger:
+    """The tagger of a name such as "window 2" or "BiLSTM, letters" for so many sentences."""
     if name == CRF:
         return CRFTagger(l2=config.l2)
     radius = int(name.split()[1]) if name.startswith("window") else None
     return NeuralTagger(
         radius=radius,
-        crf=name == BILSTM_CRF,
+        crf=name.startswith(BILSTM_CRF),
         characters="letters" in name,
-        steps=config.steps,
+        steps=updates(name, size, config),
         unknown=0.3 if isinstance(config, Tagging) else 0.15,
         seed=seed,
     )
+
+
+def updates(name: str, size: int, config: Tagging | English) -> int:
+    """How often the weights of a neural tagger are changed in training."""
+    if isinstance(config, English):
+        return config.steps
+    return config.brief if name in BRIEF else config.steps[config.sizes.index(size)]
 
 
 def _fitted(
     name: str, train: Tagged, seed: int, config: Tagging | English
 ) -> tuple[CRFTagger | NeuralTagger, dict[str, Any]]:
     started = time.process_time()
-    model = tagger(name, seed, config).fit(train.sentences, train.tags)
+    model = tagger(name, len(train), seed, config).fit(train.sentences, train.tags)
     seconds = time.process_time() - started
     weights = (
         model.parameter_count()
@@ -130,10 +146,11 @@ def _tagging(name: str, train: Tagged, test: Tagged, seed: int, config: Tagging)
         "accuracy": token_accuracy(test.tags, found),
         "illegal": sum(not is_legal(tags) for tags in found) / len(found),
     }
-    if isinstance(model, NeuralTagger) and name != BILSTM_CRF:
+    if isinstance(model, NeuralTagger) and not model.crf:
         legal = model.predict(test.sentences, legal=True)
         row["legal_f1"] = entity_scores(test.tags, legal).f1
     if len(train) == config.sizes[-1]:
+        row |= _by_new_words(train, test, found)
         sentences, starts, inns = probe(config.probed)
         tags = model.predict(sentences)
         right = [
@@ -145,6 +162,16 @@ def _tagging(name: str, train: Tagged, test: Tagged, seed: int, config: Tagging)
             part = [ok for ok, inn in zip(right, inns, strict=True) if inn == wanted]
             row[kind] = sum(part) / len(part)
     return row
+
+
+def _by_new_words(train: Tagged, test: Tagged, found: list[list[str]]) -> dict[str, float]:
+    """F1 on the test sentences that have a word which training had not, and on the others."""
+    new = [any(flags) for flags in unknown_words(train.sentences, test.sentences)]
+    scores = {"with_new": sum(new) / len(new)}
+    for name, wanted in (("f1_new", True), ("f1_known", False)):
+        rows = [i for i, flag in enumerate(new) if flag == wanted]
+        scores[name] = entity_scores([test.tags[i] for i in rows], [found[i] for i in rows]).f1
+    return scores
 
 
 def probe(count: int) -> tuple[list[tuple[str, ...]], list[int], list[bool]]:
@@ -196,7 +223,7 @@ def translation(attention: str, size: int, seed: int, config: Translation) -> li
     started = time.process_time()
     model = Translator(
         attention,
-        steps=config.steps,
+        steps=config.steps[ATTENTIONS.index(attention)],
         batch_size=config.batch,
         learning_rate=config.rate,
         seed=seed,

@@ -15,8 +15,10 @@ from rlhf_lab.paradigms.dialect import Parallel, origins
 from rlhf_lab.paradigms.recurrent import NeuralTagger
 from rlhf_lab.paradigms.scoring import entity_scores, token_accuracy
 
-TAGGING = runs.Tagging(sizes=(20,), radii=(1,), pool=40, tested=12, probed=400, steps=4)
-TRANSLATION = runs.Translation(pairs=20, clauses=2, longest=2, each=3, steps=2, batch=4)
+TAGGING = runs.Tagging(
+    steps=(3, 4), brief=2, sizes=(10, 20), radii=(1,), pool=40, tested=12, probed=400
+)
+TRANSLATION = runs.Translation(steps=(2, 3, 4), pairs=20, clauses=2, longest=2, each=3, batch=4)
 
 
 def test_what_the_probe_asks():
@@ -28,20 +30,25 @@ def test_what_the_probe_asks():
         assert ("from" in left) or not inn  # what makes it an inn is there, further left
 
 
-@pytest.mark.parametrize("name", [runs.CRF, runs.BILSTM_CRF, "window 1"])
+@pytest.mark.parametrize("name", [runs.CRF, runs.BILSTM_CRF, "window 1", *runs.BRIEF])
 def test_scores_of_a_tagger_trained_again(name):
     (row,) = runs.measure(TAGGING, name, 20, 1)
     train = fernwick_tagging("entities", "train", 40).sample(20, 1)
     test = fernwick_tagging("entities", "test", 12)
-    model = runs.tagger(name, 1, TAGGING).fit(train.sentences, train.tags)
+    model = runs.tagger(name, 20, 1, TAGGING).fit(train.sentences, train.tags)
     found = model.predict(test.sentences)
     assert row["f1"] == entity_scores(test.tags, found).f1
     assert row["accuracy"] == token_accuracy(test.tags, found)
-    assert ("legal_f1" in row) == (name == "window 1")
+    assert ("legal_f1" in row) == (name in ("window 1", "BiLSTM, brief"))
     if isinstance(model, NeuralTagger):
-        assert (model.radius, model.crf, model.seed) == (
-            1 if name == "window 1" else None, name == runs.BILSTM_CRF, 1
-        )  # fmt: skip
+        crf = name in ("BiLSTM-CRF", "BiLSTM-CRF, brief")
+        assert (model.radius, model.crf) == (1 if name == "window 1" else None, crf)
+        assert (model.steps, model.seed) == (2 if "brief" in name else 4, 1)
+
+
+def test_a_small_training_set_has_its_own_number_of_updates():
+    assert runs.tagger(runs.BILSTM, 10, 0, TAGGING).steps == 3
+    assert runs.tagger("BiLSTM, letters", 7, 0, runs.English(steps=5)).steps == 5
 
 
 def test_a_translators_rows():
@@ -90,4 +97,11 @@ def test_the_files_have_every_arm_and_seed():
     wanted = {(*arm, s) for arm in published.arms("tagging") for s in published.SEEDS}
     assert set(zip(tagging.method, tagging.sentences, tagging.seed, strict=True)) == wanted
     assert len(tagging) == len(wanted)
-    assert translation.groupby(["attention", "clauses"]).seed.nunique().eq(5).all()
+    brief = pd.read_csv(published.FOLDER / "translation_brief.csv")
+    for table, part in ((translation, "translation"), (brief, "translation_brief")):
+        seeds = about["config"][part]["seeds"]
+        found = table.groupby(["attention", "clauses"]).seed.nunique()
+        assert len(found) == 3 * 5 and found.eq(seeds).all()
+    ewt = pd.read_csv(published.FOLDER / "ewt.csv").groupby("method").seed.nunique()
+    seeds = about["config"]["ewt"]["seeds"]
+    assert ewt.to_dict() == {runs.CRF: 1, runs.BILSTM: seeds, "BiLSTM, letters": seeds}
