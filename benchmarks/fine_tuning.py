@@ -56,8 +56,8 @@ class Measured:
 
     Attributes:
         sizes: numbers of labelled examples of classification, with the steps of training.
-        pairs: number of examples of the other tasks, and steps.
-        pool: the examples from which each seed draws its own.
+        pairs: number of examples and of steps of each of the other tasks.
+        pool: the examples from which each seed draws its own; pairs_pool: of the other tasks.
         tested: new texts on which accuracy is measured; pairs_tested: the same for other tasks.
         fitted: examples, of those trained on, that are asked about afterwards.
         documents: of the web, on which the body's language model is measured afterwards.
@@ -67,8 +67,13 @@ class Measured:
     """
 
     sizes: tuple[tuple[int, int], ...] = ((64, 160), (256, 320), (1024, 640))
-    pairs: tuple[int, int] = (1024, 640)
+    pairs: tuple[tuple[str, int, int], ...] = (
+        ("entailment", 4096, 1280),
+        ("choice", 4096, 640),
+        ("similarity", 4096, 640),
+    )
     pool: int = 2000
+    pairs_pool: int = 5000
     tested: int = 150
     pairs_tested: int = 300
     fitted: int = 100
@@ -98,12 +103,10 @@ def work(settings: Measured, seed: int) -> Iterator[Run]:
     for labels, steps in (middle, many):
         for method in METHODS:
             yield Run("classification", method, labels, steps, seed)
-    for task in ("entailment", "choice", "similarity"):
-        for method in (FULL, HEAD, SCRATCH):
-            yield Run(task, method, *settings.pairs, seed)
-    yield Run("entailment", LORA, *settings.pairs, seed)
-    yield Run("entailment", AUXILIARY, *settings.pairs, seed)
     yield Run("classification", AUXILIARY, *middle, seed)
+    for task, labels, steps in settings.pairs:
+        for method in (FULL, HEAD, SCRATCH):
+            yield Run(task, method, labels, steps, seed)
 
 
 def run() -> None:
@@ -138,7 +141,7 @@ def _measured(one: Run, settings: Measured) -> dict[str, Any]:
         code_fingerprint(f"rlhf_lab.paradigms.{data}"),
         file_hash(ASSETS / "tiny" / "model.safetensors"),
         dataclasses.asdict(training_of(one, settings)),
-        [settings.pool, settings.tested, settings.pairs_tested],
+        [settings.pool, settings.pairs_pool, settings.tested, settings.pairs_tested],
         [settings.fitted, settings.documents],
     ])  # fmt: skip
     name = f"{one.task}-{one.method}-{one.labels}-{one.seed}".replace(" ", "_").replace(",", "")
@@ -166,7 +169,8 @@ def training_of(one: Run, settings: Measured) -> Training:
 def measure(one: Run, settings: Measured) -> dict[str, Any]:
     """Train one network and test it."""
     began = time.process_time()
-    texts, labels = examples(one.task, "train", settings.pool)
+    pool = settings.pool if one.task == "classification" else settings.pairs_pool
+    texts, labels = examples(one.task, "train", pool)
     order = torch.randperm(len(texts), generator=torch.Generator().manual_seed(one.seed))
     own = order[: one.labels].tolist()  # of a seed, a smaller set is part of a larger one
     shown, right = [texts[i] for i in own], [labels[i] for i in own]

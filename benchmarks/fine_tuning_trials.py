@@ -49,18 +49,25 @@ class Measured:
     """What is tried, dearest questions first.
 
     Attributes:
-        pool: the training examples; validated: those of them that are asked about.
+        pool: the training examples; pairs_pool: of the tasks on more than one text.
+        validated: those of them that are asked about.
     """
 
     pool: int = 2000
+    pairs_pool: int = 5000
     validated: int = 300
     trials: tuple[Trial, ...] = (
-        Trial("entailment", FULL, 1024, 640, 5e-4),
-        Trial("choice", FULL, 1024, 640, 5e-4),
-        Trial("similarity", FULL, 1024, 640, 5e-4),
         Trial("classification", HEAD, 1024, 400, 0.0),
         Trial("classification", HEAD, 1024, 2000, 0.0, 2e-2),
+        Trial("classification", HEAD, 1024, 8000, 0.0, 2e-2),
         Trial("classification", LORA, 256, 320, 5e-3),
+        Trial("choice", FULL, 4096, 640, 5e-4),
+        Trial("similarity", FULL, 4096, 640, 5e-4),
+        Trial("entailment", FULL, 1024, 640, 5e-4),
+        Trial("entailment", FULL, 4096, 640, 5e-4),
+        Trial("entailment", FULL, 4096, 1280, 5e-4),
+        Trial("classification", FULL, 1024, 160, 2e-4),
+        Trial("classification", FULL, 1024, 640, 5e-4),
     )
 
 
@@ -83,7 +90,7 @@ def _tried(trial: Trial, settings: Measured) -> dict[str, Any]:
         code_fingerprint("rlhf_lab.paradigms.fine_tuning", "rlhf_lab.paradigms.scoring"),
         code_fingerprint(f"rlhf_lab.paradigms.{data}"),
         file_hash(ASSETS / "tiny" / "model.safetensors"),
-        [settings.pool, settings.validated],
+        [settings.pool, settings.pairs_pool, settings.validated],
     ])  # fmt: skip
     name = "-".join(map(str, dataclasses.astuple(trial))).replace(" ", "_")
     path = ROOT / "runs" / f"published-fine-tuning-trials-{key}" / f"{name}.json"
@@ -97,7 +104,8 @@ def _tried(trial: Trial, settings: Measured) -> dict[str, Any]:
 def measure(trial: Trial, settings: Measured) -> dict[str, Any]:
     """Train on the first of a draw of the pool, ask about the last."""
     began = time.process_time()
-    texts, labels = examples(trial.task, "train", settings.pool)
+    pool = settings.pool if trial.task == "classification" else settings.pairs_pool
+    texts, labels = examples(trial.task, "train", pool)
     order = torch.randperm(len(texts), generator=torch.Generator().manual_seed(SEED)).tolist()
     own, other = order[: trial.labels], order[-settings.validated :]
     trained = {HEAD: "head", LORA: "lora"}.get(trial.method, "all")

@@ -14,7 +14,7 @@ from rlhf_lab.paradigms.fine_tuning import FineTunedClassifier
 from rlhf_lab.world import World
 
 SMALL = published.Measured(
-    pool=12, tested=6, pairs_tested=6, fitted=3, documents=3, head_steps=2
+    pool=12, pairs_pool=12, tested=6, pairs_tested=6, fitted=3, documents=3, head_steps=2
 )  # fmt: skip
 
 
