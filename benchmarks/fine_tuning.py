@@ -198,7 +198,9 @@ def measure(one: Run, settings: Measured) -> dict[str, Any]:
     return dataclasses.asdict(one) | found | {"seconds": time.process_time() - began}
 
 
-def compared(texts: Sequence[tuple[str, ...]], truth: Sequence[str], said: Sequence[str]) -> float:
+def compared(
+    texts: Sequence[tuple[str, ...]], truth: Sequence[str], said: Sequence[str]
+) -> float:
     """Accuracy where names do not help: on examples all of whose texts are about one inhabitant.
 
     The mean over the labels that such examples have, so that who notices the names and nothing

@@ -1,9 +1,9 @@
 """What does a language model make of examples in its prompt, and what sways it that should not?
 
 Writes the tables of the chapter *Pre-train, prompt, predict*, with their manifest, to
-``book/results/prompting``. Nothing is trained; ``benchmarks.prompting_labels`` compares with what
-is. A seed draws the examples (and the words of a list); test texts stay. Runs that the same code
-has done before are read from ``runs/``.
+``book/results/prompting``. Nothing is trained, but for the networks of the comparison. A seed draws
+the examples (and the words of a list); test texts stay. Runs that the same code has done before are
+read from ``runs/``.
 """
 
 from __future__ import annotations
@@ -20,12 +20,16 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
 from torch import Tensor
 
 from rlhf_lab.files import atomic_write, file_hash
 from rlhf_lab.fingerprint import code_fingerprint, fingerprint
 from rlhf_lab.models import ASSETS, PRESETS, load_policy
 from rlhf_lab.paradigms.data import Labelled, fernwick_sentiment
+from rlhf_lab.paradigms.fine_tuning import FineTunedClassifier, Training
 from rlhf_lab.paradigms.prompting import (
     SCORINGS,
     PromptClassifier,
@@ -72,6 +76,7 @@ CLASSES = {
 }
 # What the classes of a list may be called: as on the web's lists, or by other words of Fernwick.
 NAMES = {"sounds": LABEL_SOUNDS, "colours": lexicon.COLOURS}
+FINE_TUNED, COUNTED = "all weights", "counts of words"
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,9 @@ class Measured:
         words: asked for of each class of a list.
         ordered: texts asked in each order of four examples; patterned: under each pattern of
             their labels.
+        labels: of the comparison.
+        steps, rate: of fine-tuning on the fewest and on the next fewest, as in the chapter on it,
+            which has the others.
     """
 
     tested: int = 150
@@ -96,6 +104,9 @@ class Measured:
     words: int = 8
     ordered: int = 100
     patterned: int = 60
+    labels: tuple[int, ...] = (4, 16, 64, 256)
+    steps: int = 40
+    rate: float = 2e-4
 
 
 @dataclass(frozen=True)
@@ -104,9 +115,9 @@ class Run:
 
     Attributes:
         table: a key of ``MEASURES``.
-        model: a preset.
+        model: a preset, or a method of the comparison.
         way: a template and a set of words, or nothing.
-        shots: examples; seed: of their draw.
+        shots: examples or labels; seed: of their draw.
     """
 
     table: str
@@ -137,6 +148,10 @@ def work(settings: Measured, names: Sequence[str]) -> Iterator[Run]:
         for table in ("list_patterns", "list_orders"):
             yield from (Run(table, model, "sounds", 4, seed) for seed in SEEDS)
         yield Run("words", model, "", 0, 0)
+    for labels, seed in itertools.product(settings.labels, SEEDS):
+        yield Run("labels", COUNTED, "", labels, seed)
+        if labels in settings.labels[:2]:
+            yield Run("labels", FINE_TUNED, "", labels, seed)
 
 
 def run() -> None:
@@ -161,7 +176,7 @@ def run() -> None:
 
 def _measured(one: Run, settings: Measured) -> dict[str, Any]:
     """The rows of one run, and its seconds of processor time."""
-    key = _key(one.model, settings)
+    key = _key("tiny" if one.table == "labels" else one.model, settings)
     name = "-".join(map(str, dataclasses.astuple(one))).replace(" ", "_")
     path = ROOT / "runs" / f"published-prompting-{key}" / f"{name}.json"
     if not path.is_file():
@@ -179,7 +194,7 @@ def _key(weights: str, settings: Measured) -> str:
     """What a run depends on."""
     return fingerprint([
         code_fingerprint("benchmarks.prompting", "rlhf_lab.paradigms.prompting"),
-        code_fingerprint("rlhf_lab.paradigms.data"),
+        code_fingerprint("rlhf_lab.paradigms.data", "rlhf_lab.paradigms.fine_tuning"),
         file_hash(ASSETS / weights / "model.safetensors"),
         dataclasses.asdict(settings),
     ])  # fmt: skip
@@ -397,6 +412,26 @@ def measure_list_orders(one: Run, settings: Measured) -> list[dict[str, Any]]:
     return rows
 
 
+# --- the same labels in other hands -----------------------------------------------------------
+
+
+def measure_labels(one: Run, settings: Measured) -> list[dict[str, Any]]:
+    """A network fine-tuned on balanced examples, or words counted on them."""
+    known, test = pool(settings.pool, settings.longest), tests(settings.tested)
+    draw = PromptClassifier(
+        model=_policy("tiny"), shots=one.shots, choose="balanced", seed=one.seed
+    )
+    texts, labels = zip(*draw.fit(known.texts, known.labels).examples, strict=True)
+    if one.model == COUNTED:
+        method: Any = make_pipeline(CountVectorizer(), LogisticRegression(max_iter=1000))
+    else:
+        training = Training(learning_rate=settings.rate, steps=settings.steps)
+        method = FineTunedClassifier(training=training, seed=one.seed)
+    said = list(method.fit(texts, labels).predict(test.texts))
+    row = {"method": one.model, "labels": one.shots, "seed": one.seed}
+    return [row | {"accuracy": accuracy(test.labels, said)}]
+
+
 MEASURES = {
     "reviews": measure_reviews,
     "patterns": measure_patterns,
@@ -405,4 +440,5 @@ MEASURES = {
     "list_patterns": measure_list_patterns,
     "list_orders": measure_list_orders,
     "lists": measure_lists,
+    "labels": measure_labels,
 }
