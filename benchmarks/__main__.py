@@ -18,6 +18,8 @@ from benchmarks import (
     fine_tuning,
     fine_tuning_trials,
     imitation,
+    in_context_cost,
+    instruction_tuning,
     kl_penalty,
     knowledge,
     labeling,
@@ -71,8 +73,10 @@ BENCHMARKS = {
     "architectures": architectures,
     "codex": codex,
     "code_in_web": code_in_web,
+    "instruction_tuning": instruction_tuning,
     "calibration": calibration,
     "predicted_loss": predicted_loss,
+    "in_context_cost": in_context_cost,
     "claims": claims,
 }
 

@@ -22,6 +22,8 @@ import yaml
 from rlhf_lab.errors import InputError
 from rlhf_lab.figures import mean_interval
 from rlhf_lab.files import atomic_write
+from rlhf_lab.lineage.in_context import shown_score
+from rlhf_lab.lineage.instruction_tuning import TUNED, scores
 from rlhf_lab.lineage.knowledge import (
     GRADES,
     NOT_ATTEMPTED,
@@ -180,6 +182,32 @@ class Results:
         own = found[(found.system == system) & (found.third == third)]
         return 100 * own.set_index("seed").recognised
 
+    def in_context(self, form: str) -> pd.DataFrame:
+        """Likeliest answers of the tasks "shown" or "told": ``accuracy`` by seed and system."""
+        found = self.table("in-context-cost/accuracy")
+        return found[(found.form == form) & ~found.drawn]
+
+    def from_examples(self) -> pd.DataFrame:
+        """Percent right below examples, all tasks alike: rows are seeds, columns systems."""
+        scores = {}
+        for key, own in self.in_context("shown").groupby(["seed", "system"]):
+            tasks = own.groupby("task")
+            scores[key] = 100 * shown_score(
+                {t: dict(zip(p.examples, p.accuracy, strict=True)) for t, p in tasks}
+            )
+        return pd.Series(scores).rename_axis(["seed", "system"]).unstack()
+
+    def from_words(self) -> pd.DataFrame:
+        """Percent right as instructions, all tasks alike: rows are seeds, columns systems."""
+        found = self.in_context("told")
+        return 100 * found.pivot_table(index="seed", columns="system", values="accuracy")
+
+    def held_out(self, size: str, arm: str, clusters: int = len(TUNED)) -> pd.Series:
+        """Percent right on clusters of tasks that no model was tuned on, by seed."""
+        found = scores(self.table("instruction-tuning/answers"))
+        own: pd.Series = 100 * found.loc[(size, arm, 0 if arm == BASE else clusters)]
+        return own
+
     def of_ceiling(self) -> pd.DataFrame:
         """Percent of what noise allows that the reward model reaches, by group of labelers."""
         found = self.table("behaviour/reward_model")
@@ -194,6 +222,7 @@ def _table(path: Path) -> pd.DataFrame:
 
 LIKE, DISLIKE = (f"best of it, labelers {taste} hedging" for taste in ("like", "dislike"))
 PROGRAMS, NO_PROGRAMS = "with programs", "without programs"
+TOLD, UNTOLD = "instructions", "inputs alone"
 MORE, MORE_FALSE = "SFT, more of the usual", "SFT, more false premises"
 BASE, PROMPTED, SFT, PPO, PTX = "base", "prompted base", "SFT", "PPO, γ = 0", "PPO-ptx"
 SMALL_BASE, LARGE_BASE = "nano, examples", "tiny, examples"
@@ -254,6 +283,16 @@ VALUES: Mapping[str, Values] = {
     "constraints-interfere": lambda r: _apart(r.met(PTX)),
     "code-helps-sums": lambda r: _gain(r.mixtures("sums/4"), PROGRAMS, NO_PROGRAMS),
     "code-helps-stories": lambda r: _gain(r.mixtures("story ending/0"), PROGRAMS, NO_PROGRAMS),
+    "tuning-costs-examples": lambda r: _gain(r.from_examples(), BASE, SFT),
+    "tuning-gains-words": lambda r: _gain(r.from_words(), SFT, BASE),
+    "rlhf-restores-examples": lambda r: _gain(r.from_examples(), PTX, SFT),
+    "mix-restores-examples": lambda r: _gain(r.from_examples(), PTX, PPO),
+    "rlhf-stays-behind": lambda r: _gain(r.from_examples(), BASE, PTX),
+    "rlhf-gains-words": lambda r: _gain(r.from_words(), PTX, SFT),
+    "instructions-help": lambda r: r.held_out("tiny", TOLD) - r.held_out("tiny", BASE),
+    "instructions-matter": lambda r: r.held_out("tiny", TOLD) - r.held_out("tiny", UNTOLD),
+    "more-clusters-help": lambda r: r.held_out("tiny", TOLD) - r.held_out("tiny", TOLD, 1),
+    "instructions-hurt-small": lambda r: r.held_out("nano", TOLD) - r.held_out("nano", BASE),
     "size-knows-more": lambda r: _right(r, LARGE_BASE) - _right(r, SMALL_BASE),
     "frequent-facts-first": lambda r: r.third(SMALL_BASE, "most") - r.third(SMALL_BASE, "least"),
     "calibration-lost-on-facts": lambda r: _miscalibration(r, PTX) - _miscalibration(r, LARGE_BASE),

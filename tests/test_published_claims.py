@@ -54,7 +54,8 @@ def test_a_published_verdict_turns_too(tmp_path: Path) -> None:
     """The loss of every pair of systems with its sign turned: the claims on it fail, others not."""
     for name in (
         "quickstart", "sweep", "behaviour", "labeling", "sft", "reward-model", "over-optimisation",
-        "failures", "code-in-web", "size", "calibration", "knowledge",
+        "failures", "code-in-web", "size", "calibration", "knowledge", "in-context-cost",
+        "instruction-tuning",
     ):  # fmt: skip
         shutil.copytree(
             claims.RESULTS / name, tmp_path / name, ignore=shutil.ignore_patterns("models")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pandas as pd
 import pytest
 import torch
@@ -61,7 +63,7 @@ def test_names_alone_are_right_on_one_half():
     assert found == 1  # the first pair is not about one inhabitant
 
 
-def test_trials_share_nothing_with_what_is_validated(monkeypatch):
+def test_a_trial_is_asked_about_texts_that_it_has_not_seen(monkeypatch):
     """Learnt from and asked about are parts of the training pool, and no text is in both."""
     seen: list[list[str]] = []
 
@@ -81,6 +83,13 @@ def test_trials_share_nothing_with_what_is_validated(monkeypatch):
     assert again <= learnt and len(learnt) == 12 and len(asked) == 8 and not learnt & asked
     assert learnt | asked == {*published.examples("classification", "train", 20)[0]}
     assert 0 <= row["accuracy"] <= 1
+
+
+def test_every_trial_is_published():
+    table = pd.read_csv(trials.FOLDER / "trials.csv")
+    names = ["task", "method", "labels", "steps", "rate", "head_rate"]
+    rows = list(table[names].itertuples(index=False, name=None))
+    assert rows == [dataclasses.astuple(trial) for trial in trials.Measured().trials]
 
 
 def test_every_run_of_the_plan_is_published_once():

@@ -702,4 +702,59 @@ def choose(samples, fits):
     return max(fitting, key=fitting.count)
 """,
     },
+    "may-tune": {
+        "as sets, one kind at a time": """
+def may_tune(clusters, held_out, near):
+    touched = lambda c: c in held_out or any(c in p and set(p) & set(held_out) for p in near)
+    return tuple(kind for kind in clusters if not touched(clusters[kind]))
+""",
+    },
+    "mixing-rates": {
+        "by pandas": """
+def mixing_rates(sizes, maximum):
+    counted = pd.Series(sizes).clip(upper=maximum)
+    return (counted / counted.sum()).to_dict()
+""",
+    },
+    "rouge-l": {
+        "recursion": """
+def rouge_l(first, second):
+    from functools import cache
+    a, b = tuple(first.split()), tuple(second.split())
+
+    @cache
+    def longest(i, j):
+        if not i or not j:
+            return 0
+        if a[i - 1] == b[j - 1]:
+            return longest(i - 1, j - 1) + 1
+        return max(longest(i - 1, j), longest(i, j - 1))
+
+    return 2 * longest(len(a), len(b)) / max(1, len(a) + len(b))
+""",
+    },
+    "novel": {
+        "a growing list of all": """
+def novel(candidates, pool, like, limit=0.7):
+    there = list(pool)
+    for c in candidates:
+        if max((like(c, other) for other in there), default=0) < limit:
+            there.append(c)
+    return there[len(pool):]
+""",
+    },
+    "taken-apart": {
+        "skill as what is left": """
+def taken_apart(before, after):
+    (n0, f0, r0), (n1, f1, r1) = before, after
+    a = r0 / f0 if f0 else (r1 / f1 if f1 else 0)
+    form = (f1 / n1 - f0 / n0) * a
+    return {"form": form, "skill": r1 / n1 - r0 / n0 - form}
+""",
+    },
+    "held-out-choice": {
+        "the smallest": """
+experiment = {"held_out": "translation", "tuned": 1, "expected": "fewer"}
+""",
+    },
 }

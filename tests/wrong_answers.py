@@ -3812,4 +3812,287 @@ def choose(samples, fits):
             "the_first_of_equals",
         ),
     ],
+    # --- instruction_tuning -----------------------------------------------------------------------
+    "may-tune": [
+        Wrong(
+            "the first kind of a cluster only",
+            """
+def may_tune(clusters, held_out, near):
+    gone = {c for c in held_out} | {b for a, b in near if a in held_out}
+    gone |= {a for a, b in near if b in held_out}
+    firsts = {c: k for k, c in reversed(clusters.items())}
+    return [k for k, c in clusters.items() if c not in gone or firsts[c] != k]
+""",
+            "whole_clusters_go",
+        ),
+        Wrong(
+            "pairs read one way",
+            """
+def may_tune(clusters, held_out, near):
+    gone = {*held_out, *(b for a, b in near if a in held_out)}
+    return [kind for kind, cluster in clusters.items() if cluster not in gone]
+""",
+            "near_clusters_go_too",
+        ),
+        Wrong(
+            "every pair's clusters are dropped",
+            """
+def may_tune(clusters, held_out, near):
+    gone = {*held_out, *(c for pair in near for c in pair)}
+    return [kind for kind, cluster in clusters.items() if cluster not in gone]
+""",
+            "near_clusters_go_too",
+        ),
+        Wrong(
+            "nearness is handed on",
+            """
+def may_tune(clusters, held_out, near):
+    gone = set(held_out)
+    for _ in near:
+        for one, other in near:
+            if one in gone or other in gone:
+                gone |= {one, other}
+    return [kind for kind, cluster in clusters.items() if cluster not in gone]
+""",
+            "nearness_is_not_handed_on",
+        ),
+    ],
+    "mixing-rates": [
+        Wrong(
+            "divided by all rows",
+            """
+def mixing_rates(sizes, maximum):
+    return {k: min(n, maximum) / sum(sizes.values()) for k, n in sizes.items()}
+""",
+            "shares_add_up",
+        ),
+        Wrong(
+            "no limit",
+            """
+def mixing_rates(sizes, maximum):
+    return {k: n / sum(sizes.values()) for k, n in sizes.items()}
+""",
+            "sizes_count_up_to_the_maximum",
+        ),
+        Wrong(
+            "all alike",
+            """
+def mixing_rates(sizes, maximum):
+    return {k: 1 / len(sizes) for k in sizes}
+""",
+            "sizes_count_up_to_the_maximum",
+        ),
+        Wrong(
+            "at least one row of each",
+            """
+def mixing_rates(sizes, maximum):
+    counted = {k: max(1, min(n, maximum)) for k, n in sizes.items()}
+    return {k: n / sum(counted.values()) for k, n in counted.items()}
+""",
+            "nothing_is_drawn_from_nothing",
+        ),
+    ],
+    "rouge-l": [
+        Wrong(
+            "without gaps",
+            """
+def rouge_l(first, second):
+    a, b = first.split(), second.split()
+    runs = [k for k in range(len(a) + 1) for i in range(len(a) - k + 1)
+            for j in range(len(b) - k + 1) if a[i:i + k] == b[j:j + k]]
+    return 2 * max(runs) / (len(a) + len(b)) if a or b else 0.0
+""",
+            "gaps_are_allowed",
+        ),
+        Wrong(
+            "common words in any order",
+            """
+def rouge_l(first, second):
+    from collections import Counter
+    a, b = first.split(), second.split()
+    common = sum((Counter(a) & Counter(b)).values())
+    return 2 * common / (len(a) + len(b)) if a or b else 0.0
+""",
+            "order_counts",
+        ),
+        Wrong(
+            "recall alone",
+            """
+def rouge_l(first, second):
+    a, b = first.split(), second.split()
+    best = [[0] * (len(b) + 1) for _ in range(len(a) + 1)]
+    for i, x in enumerate(a, 1):
+        for j, y in enumerate(b, 1):
+            same = best[i - 1][j - 1] + 1
+            best[i][j] = same if x == y else max(best[i - 1][j], best[i][j - 1])
+    return best[-1][-1] / len(b) if b else 0.0
+""",
+            "both_lengths_count",
+        ),
+        Wrong(
+            "each word at its first chance",
+            """
+def rouge_l(first, second):
+    a, b = first.split(), second.split()
+    found, at = 0, 0
+    for word in a:
+        if word in b[at:]:
+            at, found = b.index(word, at) + 1, found + 1
+    return 2 * found / (len(a) + len(b)) if a or b else 0.0
+""",
+            "words_may_come_back",
+        ),
+        Wrong(
+            "two empty texts divide by nothing",
+            """
+def rouge_l(first, second):
+    a, b = first.split(), second.split()
+    best = [[0] * (len(b) + 1) for _ in range(len(a) + 1)]
+    for i, x in enumerate(a, 1):
+        for j, y in enumerate(b, 1):
+            same = best[i - 1][j - 1] + 1
+            best[i][j] = same if x == y else max(best[i - 1][j], best[i][j - 1])
+    return 2 * best[-1][-1] / (len(a) + len(b))
+""",
+            "empty_texts_have_nothing_in_common",
+        ),
+    ],
+    "novel": [
+        Wrong(
+            "like the last of the pool",
+            """
+def novel(candidates, pool, like, limit=0.7):
+    kept = []
+    for text in candidates:
+        if like(text, [*pool, *kept][-1]) < limit:
+            kept.append(text)
+    return kept
+""",
+            "what_is_there_already_is_dropped",
+        ),
+        Wrong(
+            "the pool alone",
+            """
+def novel(candidates, pool, like, limit=0.7):
+    return [c for c in candidates if all(like(c, p) < limit for p in pool)]
+""",
+            "what_was_kept_is_there",
+        ),
+        Wrong(
+            "all candidates before it, kept or not",
+            """
+def novel(candidates, pool, like, limit=0.7):
+    return [
+        c for i, c in enumerate(candidates)
+        if all(like(c, other) < limit for other in [*pool, *candidates[:i]])
+    ]
+""",
+            "what_was_kept_is_there",
+        ),
+        Wrong(
+            "the limit is let through",
+            """
+def novel(candidates, pool, like, limit=0.7):
+    kept = []
+    for c in candidates:
+        if all(like(c, o) <= limit for o in [*pool, *kept]):
+            kept.append(c)
+    return kept
+""",
+            "at_the_limit_is_too_alike",
+        ),
+        Wrong(
+            "the pool is written into",
+            """
+def novel(candidates, pool, like, limit=0.7):
+    kept = []
+    for c in candidates:
+        if all(like(c, o) < limit for o in pool):
+            pool.append(c)
+            kept.append(c)
+    return kept
+""",
+            "the_pool_stays_as_it_was",
+        ),
+    ],
+    "taken-apart": [
+        Wrong(
+            "differences alone",
+            """
+def taken_apart(before, after):
+    (n0, f0, r0), (n1, f1, r1) = before, after
+    return {"form": f1 / n1 - f0 / n0, "skill": r1 / f1 - r0 / f0}
+""",
+            "the_parts_add_up",
+        ),
+        Wrong(
+            "counts in place of shares",
+            """
+def taken_apart(before, after):
+    (n0, f0, r0), (n1, f1, r1) = before, after
+    return {"form": (f1 - f0) * r0 / f0, "skill": f1 * (r1 / f1 - r0 / f0)}
+""",
+            "the_parts_add_up",
+        ),
+        Wrong(
+            "weighed the other way round",
+            """
+def taken_apart(before, after):
+    (n0, f0, r0), (n1, f1, r1) = before, after
+    a0, a1 = r0 / f0, r1 / f1
+    return {"form": (f1 / n1 - f0 / n0) * a1, "skill": f0 / n0 * (a1 - a0)}
+""",
+            "each_part_is_its_own",
+        ),
+        Wrong(
+            "divides by no reply",
+            """
+def taken_apart(before, after):
+    (n0, f0, r0), (n1, f1, r1) = before, after
+    a0, a1 = r0 / f0, r1 / f1
+    return {"form": (f1 / n1 - f0 / n0) * a0, "skill": f1 / n1 * (a1 - a0)}
+""",
+            "nobody_in_form",
+        ),
+        Wrong(
+            "none is right where none is in form",
+            """
+def taken_apart(before, after):
+    (n0, f0, r0), (n1, f1, r1) = before, after
+    a0, a1 = r0 / max(f0, 1), r1 / max(f1, 1)
+    return {"form": (f1 / n1 - f0 / n0) * a0, "skill": f1 / n1 * (a1 - a0)}
+""",
+            "nobody_in_form",
+        ),
+    ],
+    "held-out-choice": [
+        Wrong(
+            "a kind, not a cluster",
+            """
+experiment = {"held_out": "review", "tuned": 9, "expected": "more"}
+""",
+            "experiment_is_complete",
+        ),
+        Wrong(
+            "no expectation",
+            """
+experiment = {"held_out": "reading", "tuned": 3}
+""",
+            "experiment_is_complete",
+        ),
+        Wrong(
+            "the held-out one is counted",
+            """
+experiment = {"held_out": "reading", "tuned": 10, "expected": "same"}
+""",
+            "something_is_left_to_tune_on",
+        ),
+        Wrong(
+            "nothing to tune on",
+            """
+experiment = {"held_out": "reading", "tuned": 0, "expected": "same"}
+""",
+            "something_is_left_to_tune_on",
+        ),
+    ],
 }

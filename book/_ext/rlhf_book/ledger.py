@@ -34,7 +34,7 @@ VERDICTS = (
 )  # fmt: skip
 SUBJECTS = (
     "preference", "tax", "truth", "toxicity", "labelers", "stages", "failures", "proxy", "code",
-    "calibration", "prediction",
+    "examples", "instructions", "calibration", "prediction",
 )  # fmt: skip
 WHY = ("contrary", "undecided")  # for a claim that was not reproduced; in this order on the page
 DIGITS = {
@@ -104,6 +104,8 @@ def label(claim: Claim) -> str:
         "failures": _("Failures"),
         "proxy": _("Over-optimisation"),
         "code": _("Code and reasoning"),
+        "examples": _("Learning from examples"),
+        "instructions": _("Instruction tuning"),
         "calibration": _("Calibration"),
         "prediction": _("Predicted loss"),
     }
