@@ -50,9 +50,10 @@ AUXILIARY = "all weights, λ = 0.5"
 class Measured:
     """What is run for each seed.
 
-    Rates and steps were chosen on validation texts, which are drawn from the training pool, by
-    ``benchmarks.fine_tuning_trials``; no test text had a part in it. More steps than these no
-    longer changed what was found there by much: the networks are trained to the end.
+    Rates and steps were chosen on texts of the training pool that nothing was fitted to, never on
+    test texts: on classification as for ``benchmarks.one_task``; of LoRA, a head and tasks on pairs
+    by ``benchmarks.fine_tuning_trials``. Entailment has twice the steps of the other two, since
+    after as many as theirs it was not surely above what names alone give.
 
     Attributes:
         sizes: numbers of labelled examples of classification, with the steps of training.
@@ -198,9 +199,7 @@ def measure(one: Run, settings: Measured) -> dict[str, Any]:
     return dataclasses.asdict(one) | found | {"seconds": time.process_time() - began}
 
 
-def compared(
-    texts: Sequence[tuple[str, ...]], truth: Sequence[str], said: Sequence[str]
-) -> float:
+def compared(texts: Sequence[tuple[str, ...]], truth: Sequence[str], said: Sequence[str]) -> float:
     """Accuracy where names do not help: on examples all of whose texts are about one inhabitant.
 
     The mean over the labels that such examples have, so that who notices the names and nothing
