@@ -33,7 +33,9 @@ from benchmarks import (
     predicted_loss,
     prompting,
     quickstart,
+    rbrm,
     reactions,
+    reasoning,
     reward_model,
     scaling,
     sft,
@@ -75,8 +77,10 @@ BENCHMARKS = {
     "code_in_web": code_in_web,
     "instruction_tuning": instruction_tuning,
     "calibration": calibration,
+    "rbrm": rbrm,
     "predicted_loss": predicted_loss,
     "in_context_cost": in_context_cost,
+    "reasoning": reasoning,
     "claims": claims,
 }
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from rlhf_lab.lineage.knowledge import (
     guess_threshold,
     penalised_score,
 )
+from rlhf_lab.lineage.refusals import HARMFUL, LOOK_ALIKE, VEILED
 
 BOOK = Path(__file__).parents[1] / "book"
 CLAIMS = BOOK / "data" / "claims.yaml"
@@ -208,6 +209,30 @@ class Results:
         own: pd.Series = 100 * found.loc[(size, arm, 0 if arm == BASE else clusters)]
         return own
 
+    def voted(self, k: int) -> pd.DataFrame:
+        """Percent of sums that a vote of k solves: rows are seeds, columns systems."""
+        found = self.table("reasoning/curves")
+        return 100 * found[found.k == k].pivot(index="seed", columns="system", values="majority")
+
+    def cut_after(self, system: str) -> pd.DataFrame:
+        """Percent right of a system's solutions that end after some steps, by seed."""
+        found = self.table("reasoning/forced")
+        own = found[found.system == system]
+        own = own.assign(share=100 * own.right / own.solutions)
+        return own.pivot(index="seed", columns="steps", values="share")
+
+    def solution_tokens(self) -> pd.DataFrame:
+        """Tokens of a solution to a sum: rows are seeds, columns systems."""
+        found = self.table("reasoning/curves")
+        return found[found.k == 1].pivot(index="seed", columns="system", values="tokens")
+
+    def refusing(self, kinds: Sequence[str], arm: str, letters: str) -> pd.Series:
+        """Percent of answers of some classes to some kinds of test requests, by seed."""
+        found = self.table("rbrm/classes")
+        own = found[(found.arm == arm) & found.kind.isin(kinds) & (found.wording == "seen")]
+        total = own.groupby("seed")[[*letters, "count"]].sum()
+        return 100 * total[list(letters)].sum(axis=1) / total["count"]
+
     def of_ceiling(self) -> pd.DataFrame:
         """Percent of what noise allows that the reward model reaches, by group of labelers."""
         found = self.table("behaviour/reward_model")
@@ -224,11 +249,13 @@ LIKE, DISLIKE = (f"best of it, labelers {taste} hedging" for taste in ("like", "
 PROGRAMS, NO_PROGRAMS = "with programs", "without programs"
 TOLD, UNTOLD = "instructions", "inputs alone"
 MORE, MORE_FALSE = "SFT, more of the usual", "SFT, more false premises"
+GRPO = "GRPO"
 BASE, PROMPTED, SFT, PPO, PTX = "base", "prompted base", "SFT", "PPO, γ = 0", "PPO-ptx"
 SMALL_BASE, LARGE_BASE = "nano, examples", "tiny, examples"
 BETA, GAMMA = 0.02, 1.0  # the defaults
 ENDINGS = "suite/story ending/0"
 FEW, MANY, SMALL = "few", "many", "one layer"  # reward models of the over-optimisation runs
+ALONE, RUBRIC = "RM alone", "RM + rubric"
 Values = Callable[[Results], pd.Series]
 VALUES: Mapping[str, Values] = {
     "prompted-over-base": lambda r: r.win(PROMPTED, BASE),
@@ -297,6 +324,16 @@ VALUES: Mapping[str, Values] = {
     "frequent-facts-first": lambda r: r.third(SMALL_BASE, "most") - r.third(SMALL_BASE, "least"),
     "calibration-lost-on-facts": lambda r: _miscalibration(r, PTX) - _miscalibration(r, LARGE_BASE),
     "abstaining-pays": lambda r: _abstaining(r, PTX, 9.0),
+    "checked-answers-teach": lambda r: _gain(r.voted(1), GRPO, SFT),
+    "vote-helps": lambda r: r.voted(16)[SFT] - r.voted(1)[SFT],
+    "steps-help": lambda r: _gain(r.cut_after(GRPO), 3, 0),
+    "answers-grow": lambda r: _gain(r.solution_tokens(), GRPO, SFT),
+    "rubric-less-over-refusal": lambda r: (
+        r.refusing([LOOK_ALIKE], ALONE, "AB") - r.refusing([LOOK_ALIKE], RUBRIC, "AB")
+    ),
+    "rubric-no-more-harm": lambda r: (
+        r.refusing([HARMFUL, VEILED], RUBRIC, "C") - r.refusing([HARMFUL, VEILED], ALONE, "C")
+    ),
 }
 
 

@@ -112,10 +112,8 @@ def measure(trial: Trial, settings: Measured) -> dict[str, Any]:
         Training(trained, trial.rate, trial.head_rate, trial.steps),
         SEED,
     ).fit([texts[i] for i in own], [labels[i] for i in own])
-    said = {name: network.predict([texts[i] for i in some]) for name, some in
-            (("fitted", own[:100]), ("accuracy", other))}  # fmt: skip
-    found = {
-        name: accuracy([labels[i] for i in some], said[name])
-        for name, some in (("fitted", own[:100]), ("accuracy", other))
-    }
+    found = {}
+    for name, some in (("fitted", own[:100]), ("accuracy", other)):
+        said = network.predict([texts[i] for i in some])
+        found[name] = accuracy([labels[i] for i in some], said)
     return dataclasses.asdict(trial) | found | {"seconds": time.process_time() - began}

@@ -12,7 +12,7 @@ import math
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -310,35 +310,70 @@ def sample_table(
     )
 
 
-def gold_reward(world: World, tokenizer: Any, prompts: Sequence[Prompt]) -> Reward:
-    """The gold score as a reward: (prompt ids, response ids, response mask) -> (B,) float32.
+class HasText(Protocol):
+    """What is asked, under ``text``."""
 
-    Prompts are recognised by their token ids.
+    @property
+    def text(self) -> str:
+        """The prompt."""
+
+
+Asked = TypeVar("Asked", bound=HasText)
+Episodes = Callable[[Tensor, Tensor, Tensor], tuple[list[Asked], list[str]]]
+"""(B, P) prompt ids, (B, T) response ids and mask -> what was asked, and the responses' texts."""
+
+
+def episode_texts(tokenizer: Any, prompts: Sequence[Asked]) -> Episodes[Asked]:
+    """Reads what a reward is given: each prompt, recognised by its token ids, and its response.
+
+    Raises:
+        InputError: by the reader, for ids that belong to none of ``prompts``.
+    """
+    rows = encode_prompts(tokenizer, [p.text for p in prompts])
+    known = {tuple(ids): prompt for ids, prompt in zip(rows, prompts, strict=True)}
+    pad = tokenizer.pad_token_id
+
+    def episodes(
+        prompt_ids: Tensor, response_ids: Tensor, response_mask: Tensor
+    ) -> tuple[list[Asked], list[str]]:
+        asked = []
+        for ids in prompt_ids.tolist():
+            key = tuple(t for t in ids if t != pad)
+            if key not in known:
+                raise InputError(
+                    "prompt_ids", tokenizer.decode(key), "one of the given prompts",
+                    "give the reward every prompt that is trained on",
+                )  # fmt: skip
+            asked.append(known[key])
+        texts = [
+            tokenizer.decode(ids[mask].tolist(), skip_special_tokens=True)
+            for ids, mask in zip(response_ids, response_mask.bool(), strict=True)
+        ]
+        return asked, texts
+
+    return episodes
+
+
+def text_reward(
+    tokenizer: Any, prompts: Sequence[Asked], score: Callable[[Asked, str], float]
+) -> Reward:
+    """A score of (prompt, response text) as a reward: (B, P), (B, T), (B, T) to (B,) float32.
 
     Raises:
         InputError: by the reward, for ids that belong to none of ``prompts``.
     """
-    rows = encode_prompts(tokenizer, [p.text for p in prompts])
-    known = {tuple(ids): prompt for ids, prompt in zip(rows, prompts, strict=True)}
-    skipped = (tokenizer.pad_token_id,)
+    episodes = episode_texts(tokenizer, prompts)
 
     def reward(prompt_ids: Tensor, response_ids: Tensor, response_mask: Tensor) -> Tensor:
-        scores = []
-        for asked, written, mask in zip(
-            prompt_ids.tolist(), response_ids.tolist(), response_mask.tolist(), strict=True
-        ):
-            key = tuple(t for t in asked if t not in skipped)
-            if key not in known:
-                raise InputError(
-                    "prompt_ids", tokenizer.decode(key), "one of the given prompts",
-                    "give gold_reward every prompt that is trained on",
-                )  # fmt: skip
-            tokens = [t for t, real in zip(written, mask, strict=True) if real]
-            text = tokenizer.decode(tokens, skip_special_tokens=True)
-            scores.append(world.gold(known[key], text))
-        return torch.tensor(scores, device=prompt_ids.device)
+        pairs = zip(*episodes(prompt_ids, response_ids, response_mask), strict=True)
+        return torch.tensor([float(score(*pair)) for pair in pairs], device=prompt_ids.device)
 
     return reward
+
+
+def gold_reward(world: World, tokenizer: Any, prompts: Sequence[Prompt]) -> Reward:
+    """The gold score as a reward, see :func:`text_reward`."""
+    return text_reward(tokenizer, prompts, world.gold)
 
 
 # --- suites -----------------------------------------------------------------------------------

@@ -4095,4 +4095,406 @@ experiment = {"held_out": "reading", "tuned": 0, "expected": "same"}
             "something_is_left_to_tune_on",
         ),
     ],
+    # --- reasoning --------------------------------------------------------------------------------
+    "accept": [
+        Wrong(
+            "the digits anywhere",
+            """
+def accept(text, answer):
+    return str(answer) in text
+""",
+            "another_number_is_not",
+        ),
+        Wrong(
+            "searched, not matched",
+            """
+def accept(text, answer):
+    import re
+    return re.search(rf"so {answer}[.]", text) is not None
+""",
+            "one_answer_is_given",
+        ),
+        Wrong(
+            "only the end is read",
+            """
+def accept(text, answer):
+    return text.endswith(f"so {answer}.")
+""",
+            "one_answer_is_given",
+        ),
+        Wrong(
+            "the last word as a number",
+            """
+def accept(text, answer):
+    return text.count("so ") == 1 and int(text.split()[-1].rstrip(".")) == answer
+""",
+            "nothing_breaks_it",
+        ),
+        Wrong(
+            "digits of all scripts",
+            """
+def accept(text, answer):
+    words = text.split()
+    if text.count("so ") != 1 or len(words) < 2 or words[-2] != "so":
+        return False
+    number = words[-1].rstrip(".")
+    return number.isdigit() and int(number) == answer
+""",
+            "nothing_breaks_it",
+        ),
+    ],
+    "group-advantages": [
+        Wrong(
+            "one mean for the whole batch",
+            """
+def advantages(rewards, size):
+    return (rewards - rewards.mean()) / (rewards.std() + 1e-4)
+""",
+            "each_group_by_itself",
+        ),
+        Wrong(
+            "groups across",
+            """
+def advantages(rewards, size):
+    groups = rewards.view(size, -1)
+    centred = groups - groups.mean(0, keepdim=True)
+    return (centred / (groups.std(0, keepdim=True) + 1e-4)).flatten()
+""",
+            "each_group_by_itself",
+        ),
+        Wrong(
+            "divided by G",
+            """
+def advantages(rewards, size):
+    groups = rewards.view(-1, size)
+    centred = groups - groups.mean(1, keepdim=True)
+    return (centred / (groups.std(1, keepdim=True, correction=0) + 1e-4)).flatten()
+""",
+            "each_group_by_itself",
+        ),
+        Wrong(
+            "0 / 0",
+            """
+def advantages(rewards, size):
+    groups = rewards.view(-1, size)
+    deviation = groups.std(1, keepdim=True)
+    deviation = torch.where(deviation > 0, deviation + 1e-4, 0)
+    return ((groups - groups.mean(1, keepdim=True)) / deviation).flatten()
+""",
+            "equal_rewards_teach_nothing",
+        ),
+        Wrong(
+            "a share of right answers for a mean",
+            """
+def advantages(rewards, size):
+    groups = rewards.view(-1, size)
+    share = (groups > 0).float().mean(1, keepdim=True)
+    return ((groups - share) / (groups.std(1, keepdim=True) + 1e-4)).flatten()
+""",
+            "they_add_up_to_zero",
+        ),
+    ],
+    "vote": [
+        Wrong(
+            "ties to whoever came first",
+            """
+def vote(answers, right):
+    from collections import Counter
+    found = Counter(a for a in answers if a is not None).most_common(1)
+    return float(bool(found) and found[0][0] == right)
+""",
+            "ties_are_shared",
+        ),
+        Wrong(
+            "more than half",
+            """
+def vote(answers, right):
+    return float(answers.count(right) * 2 > len(answers))
+""",
+            "the_most_frequent_wins",
+        ),
+        Wrong(
+            "silence is a rival",
+            """
+def vote(answers, right):
+    most = max(map(answers.count, answers))
+    level = {a for a in answers if answers.count(a) == most}
+    return (right in level) / len(level)
+""",
+            "silence_does_not_vote",
+        ),
+        Wrong(
+            "a tie is won",
+            """
+def vote(answers, right):
+    votes = [a for a in answers if a is not None]
+    return float(bool(votes) and votes.count(right) == max(map(votes.count, votes)))
+""",
+            "ties_are_shared",
+        ),
+    ],
+    "vote-curve": [
+        Wrong(
+            "the first k",
+            """
+def curve(answers, right, k):
+    return majority(answers[:k], right)
+""",
+            "one_vote_is_one_answer",
+        ),
+        Wrong(
+            "drawn with replacement",
+            """
+def curve(answers, right, k):
+    import itertools
+    some = itertools.product(answers, repeat=min(k, 4))
+    values = [majority(one, right) for one in some]
+    return sum(values) / len(values)
+""",
+            "all_sets_count",
+        ),
+        Wrong(
+            "neighbours only",
+            """
+def curve(answers, right, k):
+    sets = [answers[i : i + k] for i in range(len(answers) - k + 1)]
+    return sum(majority(s, right) for s in sets) / len(sets)
+""",
+            "all_sets_count",
+        ),
+        Wrong(
+            "a vote of all, whatever k",
+            """
+def curve(answers, right, k):
+    return majority(answers, right) if k > 1 else answers.count(right) / len(answers)
+""",
+            "all_sets_count",
+        ),
+        Wrong(
+            "sets that begin with the first answer",
+            """
+def curve(answers, right, k):
+    if k == 1:
+        return answers.count(right) / len(answers)
+    half = [majority(s, right) for s in combinations(answers, k)]
+    return sum(sorted(half, reverse=True)) / len(half) if answers[0] == right else half[0]
+""",
+            "order_does_not_matter",
+        ),
+    ],
+    # --- rbrm -------------------------------------------------------------------------------------
+    "rubric-reward": [
+        Wrong(
+            "logits for probabilities",
+            """
+def rubric_reward(logits, must_refuse, points):
+    return (logits * points[must_refuse.long()]).sum(1)
+""",
+            "a_sure_verdict_earns_its_points",
+        ),
+        Wrong(
+            "the rows the wrong way round",
+            """
+def rubric_reward(logits, must_refuse, points):
+    rows = torch.where(must_refuse, 0, 1)
+    return (torch.softmax(logits, 1) * points[rows]).sum(1)
+""",
+            "a_sure_verdict_earns_its_points",
+        ),
+        Wrong(
+            "one row for all",
+            """
+def rubric_reward(logits, must_refuse, points):
+    return torch.softmax(logits, 1) @ points[int(must_refuse[0])]
+""",
+            "the_request_chooses_the_row",
+        ),
+        Wrong(
+            "points of the likeliest letter",
+            """
+def rubric_reward(logits, must_refuse, points):
+    return points[must_refuse.long(), logits.argmax(1)]
+""",
+            "an_unsure_verdict_earns_the_mean",
+        ),
+        Wrong(
+            "a softmax that overflows",
+            """
+def rubric_reward(logits, must_refuse, points):
+    chances = logits.exp() / logits.exp().sum(1, keepdim=True)
+    return (chances * points[must_refuse.long()]).sum(1)
+""",
+            "a_constant_changes_nothing",
+        ),
+    ],
+    "total-reward": [
+        Wrong(
+            "the rubric in place of the reward model",
+            """
+def total_reward(scores, extra, graded, weight):
+    return torch.where(graded, weight * extra, scores)
+""",
+            "graded_prompts_get_the_sum",
+        ),
+        Wrong(
+            "changed in place",
+            """
+def total_reward(scores, extra, graded, weight):
+    scores[graded] += weight * extra[graded]
+    return scores
+""",
+            "graded_prompts_get_the_sum",
+        ),
+        Wrong(
+            "every prompt graded",
+            """
+def total_reward(scores, extra, graded, weight):
+    return scores + weight * extra
+""",
+            "other_prompts_keep_their_score",
+        ),
+        Wrong(
+            "a product with the mask",
+            """
+def total_reward(scores, extra, graded, weight):
+    return scores + weight * extra * graded
+""",
+            "what_is_not_graded_is_not_read",
+        ),
+    ],
+    "hinge": [
+        Wrong(
+            "the rubric alone has to lead",
+            """
+def hinge(scores, features, better, worse, weights, margin):
+    apart = features[better] - features[worse]
+    lacking = margin - apart @ weights
+    return lacking.clamp(min=0).mean(), -(apart * (lacking > 0)[:, None]).mean(0)
+""",
+            "the_loss_by_hand",
+        ),
+        Wrong(
+            "the gradient uphill",
+            """
+def hinge(scores, features, better, worse, weights, margin):
+    total = scores + features @ weights
+    lacking = margin - (total[better] - total[worse])
+    apart = features[better] - features[worse]
+    return lacking.clamp(min=0).mean(), (apart * (lacking > 0)[:, None]).mean(0)
+""",
+            "the_gradient_by_hand",
+        ),
+        Wrong(
+            "no hinge: a lead is paid for without end",
+            """
+def hinge(scores, features, better, worse, weights, margin):
+    total = scores + features @ weights
+    apart = features[better] - features[worse]
+    return (margin - (total[better] - total[worse])).mean(), -apart.mean(0)
+""",
+            "who_leads_enough_counts_nothing_and_is_counted",
+        ),
+        Wrong(
+            "the mean over pairs that lack something",
+            """
+def hinge(scores, features, better, worse, weights, margin):
+    total = scores + features @ weights
+    lacking = margin - (total[better] - total[worse])
+    apart = (features[better] - features[worse])[lacking > 0]
+    return lacking.clamp(min=0).mean(), -apart.mean(0)
+""",
+            "who_leads_enough_counts_nothing_and_is_counted",
+        ),
+        Wrong(
+            "a slope for those who are in order by less than the margin left out",
+            """
+def hinge(scores, features, better, worse, weights, margin):
+    total = scores + features @ weights
+    lead = total[better] - total[worse]
+    apart = features[better] - features[worse]
+    return (margin - lead).clamp(min=0).mean(), -(apart * (lead < 0)[:, None]).mean(0)
+""",
+            "who_leads_enough_counts_nothing_and_is_counted",
+        ),
+    ],
+    "rates": [
+        Wrong(
+            "shares of all requests",
+            """
+def rates(must_refuse, letters):
+    n, z2 = len(letters), 1.959964**2
+    def wilson(hits):
+        p = hits / n
+        half = (z2 * (p * (1 - p) / n + z2 / (4 * n * n))) ** 0.5
+        return p, (p + z2 / (2 * n) - half) / (1 + z2 / n), (p + z2 / (2 * n) + half) / (1 + z2 / n)
+    pairs = list(zip(must_refuse, letters))
+    return {"wrong refusals": wilson(sum(not r and x in "AB" for r, x in pairs)),
+            "harm": wilson(sum(r and x == "C" for r, x in pairs))}
+""",
+            "each_share_has_requests_of_its_own",
+        ),
+        Wrong(
+            "an evasion for an answer",
+            """
+def rates(must_refuse, letters):
+    z2 = 1.959964**2
+    def wilson(hits, n):
+        p = hits / n
+        half = (z2 * (p * (1 - p) / n + z2 / (4 * n * n))) ** 0.5
+        return p, (p + z2 / (2 * n) - half) / (1 + z2 / n), (p + z2 / (2 * n) + half) / (1 + z2 / n)
+    safe = [x for r, x in zip(must_refuse, letters) if not r]
+    harmful = [x for r, x in zip(must_refuse, letters) if r]
+    return {"wrong refusals": wilson(safe.count("A"), len(safe)),
+            "harm": wilson(harmful.count("C"), len(harmful))}
+""",
+            "an_evasion_is_a_refusal",
+        ),
+        Wrong(
+            "an interval without width at zero",
+            """
+def rates(must_refuse, letters):
+    def wald(hits, n):
+        p = hits / n
+        half = 1.959964 * (p * (1 - p) / n) ** 0.5
+        return p, p - half, p + half
+    safe = [x for r, x in zip(must_refuse, letters) if not r]
+    harmful = [x for r, x in zip(must_refuse, letters) if r]
+    return {"wrong refusals": wald(sum(x in "AB" for x in safe), len(safe)),
+            "harm": wald(harmful.count("C"), len(harmful))}
+""",
+            "none_seen_is_not_none",
+        ),
+        Wrong(
+            "z of one standard deviation",
+            """
+def rates(must_refuse, letters):
+    def wilson(hits, n, z=1.0):
+        p = hits / n
+        half = z * (p * (1 - p) / n + z * z / (4 * n * n)) ** 0.5
+        scale = 1 + z * z / n
+        return p, (p + z * z / (2 * n) - half) / scale, (p + z * z / (2 * n) + half) / scale
+    safe = [x for r, x in zip(must_refuse, letters) if not r]
+    harmful = [x for r, x in zip(must_refuse, letters) if r]
+    return {"wrong refusals": wilson(sum(x in "AB" for x in safe), len(safe)),
+            "harm": wilson(harmful.count("C"), len(harmful))}
+""",
+            "none_seen_is_not_none",
+        ),
+        Wrong(
+            "a root that is not taken",
+            """
+def rates(must_refuse, letters):
+    z2 = 1.959964**2
+    def wilson(hits, n):
+        p = hits / n
+        half = 0.5 * z2 / n if p == 0 else z2 * (p * (1 - p) / n + z2 / (4 * n * n))
+        return p, (p + z2 / (2 * n) - half) / (1 + z2 / n), (p + z2 / (2 * n) + half) / (1 + z2 / n)
+    safe = [x for r, x in zip(must_refuse, letters) if not r]
+    harmful = [x for r, x in zip(must_refuse, letters) if r]
+    return {"wrong refusals": wilson(sum(x in "AB" for x in safe), len(safe)),
+            "harm": wilson(harmful.count("C"), len(harmful))}
+""",
+            "wilsons_ends",
+        ),
+    ],
 }

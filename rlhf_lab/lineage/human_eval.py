@@ -62,7 +62,7 @@ def read_problems(text: str) -> list[Problem]:
         InputError: for a line that lacks a field, or an identifier that comes twice.
     """
     names = list(Problem.__dataclass_fields__)
-    problems = [Problem(*(row[name] for name in names)) for row in _rows(text, names)]
+    problems = [Problem(*(row[name] for name in names)) for row in json_rows(text, names)]
     if len({problem.task_id for problem in problems}) < len(problems):
         raise InputError("task_id", "one that comes twice", "each once", "remove the copies")
     return problems
@@ -74,10 +74,17 @@ def read_samples(text: str) -> list[tuple[str, str]]:
     Raises:
         InputError: for a line that lacks a field.
     """
-    return [(row["task_id"], row["completion"]) for row in _rows(text, ["task_id", "completion"])]
+    return [
+        (row["task_id"], row["completion"]) for row in json_rows(text, ["task_id", "completion"])
+    ]
 
 
-def _rows(text: str, names: Sequence[str]) -> list[dict[str, Any]]:
+def json_rows(text: str, names: Sequence[str]) -> list[dict[str, Any]]:
+    """Objects from lines of JSON that each have texts under some names.
+
+    Raises:
+        InputError: for a line that lacks one.
+    """
     found = []
     for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip():

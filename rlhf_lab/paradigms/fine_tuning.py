@@ -308,10 +308,14 @@ class FineTunedClassifier(FineTuned):
         self._train(len(streams), loss_of)
         return self
 
+    @torch.no_grad()
+    def scores(self, texts: Sequence[str | Texts]) -> Tensor:
+        """Logits (N, K) of the labels, in the order of ``labels``, or of the options."""
+        return self._scores(self._features([self._streams(row) for row in texts]))
+
     def predict(self, texts: Sequence[str | Texts]) -> list[str]:
         """The likeliest label of each."""
-        scores = self._scores(self._features([self._streams(row) for row in texts]))
-        best = scores.argmax(-1).tolist()
+        best = self.scores(texts).argmax(-1).tolist()
         return [str(i) if self.task == "choice" else self.labels[i] for i in best]
 
     def _streams(self, texts: str | Texts) -> list[list[int]]:

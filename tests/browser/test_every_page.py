@@ -22,9 +22,10 @@ ALL: dict[str, Any] = {}
 COLOURS = {"runOnly": ["color-contrast"]}
 SHAPES = {"rules": {"color-contrast": {"enabled": False}}}
 # A button's colour takes 150 ms to change; what it shows on the way is nobody's contrast.
-SETTLED = """Promise.allSettled(
-    document.getAnimations().filter(a => a instanceof CSSTransition).map(a => a.finished)
-).then(() => null)"""
+SETTLED = """async () => {
+    const running = () => document.getAnimations().filter(a => a instanceof CSSTransition);
+    while (running().length) await Promise.allSettled(running().map(a => a.finished));
+}"""
 PIECES = 4  # of the list of pages: a failure is told before the whole walk ends
 
 

@@ -6,6 +6,7 @@ import ast
 import contextlib
 import importlib
 import io
+import itertools
 import math
 import re
 import sys
@@ -26,6 +27,7 @@ from rlhf_lab import checks
 from rlhf_lab.labs import editions
 from rlhf_lab.labs.masters import Exercise, Master, nbgrader, read_master
 from rlhf_lab.lineage.sandbox import run
+from rlhf_lab.lineage.votes import majority
 from rlhf_lab.objectives import gae, pass_at_k
 from rlhf_lab.paradigms.crf import DEFAULT_TEMPLATES
 from wrong_answers import WRONG, Wrong
@@ -63,6 +65,8 @@ def names(master: Master) -> dict[str, Any]:
         **tables,
         "DEFAULT_TEMPLATES": DEFAULT_TEMPLATES,
         "pass_at_k": pass_at_k,
+        "majority": majority,
+        "combinations": itertools.combinations,
         "run": run,
     }
 

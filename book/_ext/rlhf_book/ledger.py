@@ -34,12 +34,12 @@ VERDICTS = (
 )  # fmt: skip
 SUBJECTS = (
     "preference", "tax", "truth", "toxicity", "labelers", "stages", "failures", "proxy", "code",
-    "examples", "instructions", "calibration", "prediction",
+    "examples", "instructions", "calibration", "prediction", "reasoning", "refusals",
 )  # fmt: skip
 WHY = ("contrary", "undecided")  # for a claim that was not reproduced; in this order on the page
 DIGITS = {
     "points": 1, "nats per token": 3, "nats per pair": 3, "utility points": 2,
-    "reward model points": 2, "root nats": 2,
+    "reward model points": 2, "root nats": 2, "tokens": 1,
 }  # fmt: skip
 
 Claim = Mapping[str, Any]
@@ -85,6 +85,7 @@ def number(claim: Claim) -> str:
         "nats per pair": _("nats per pair"),
         "reward model points": _("points of the reward model"),
         "root nats": _("√nats"),
+        "tokens": _("tokens"),
         "utility points": _("utility points"),
     }
     return _("{mean} [{low}, {high}] {unit}, {seeds} seeds").format(
@@ -108,6 +109,8 @@ def label(claim: Claim) -> str:
         "instructions": _("Instruction tuning"),
         "calibration": _("Calibration"),
         "prediction": _("Predicted loss"),
+        "reasoning": _("Reasoning"),
+        "refusals": _("Refusals"),
     }
     why = {"contrary": _("the contrary holds here"), "undecided": _("our runs leave it open")}
     subject = subjects[claim["about"]]
