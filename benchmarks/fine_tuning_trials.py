@@ -63,6 +63,7 @@ class Measured:
         Trial("classification", HEAD, 1024, 400, 0.0),
         Trial("classification", HEAD, 1024, 2000, 0.0, 2e-2),
         Trial("entailment", FULL, 4096, 640, 5e-4),
+        Trial("entailment", SCRATCH, 4096, 1280, 3e-4),
         Trial("choice", FULL, 256, 100, 2e-4),
         Trial("choice", FULL, 4096, 640, 5e-4),
         Trial("similarity", FULL, 4096, 640, 5e-4),
