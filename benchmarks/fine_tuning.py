@@ -41,7 +41,7 @@ from rlhf_lab.world.knowledge import make_knowledge
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "book" / "results" / "fine-tuning"
-SEEDS = (0, 1, 2, 3, 4)
+SEEDS = (0, 1, 2, 3)
 FULL, HEAD, LORA, SCRATCH = METHODS = "all weights", "head only", "LoRA", "from scratch"
 AUXILIARY = "all weights, λ = 0.5"
 

@@ -1,7 +1,7 @@
 """For how long, and at which rate, are the networks of *Pre-train, fine-tune* to be trained?
 
 Writes ``book/results/fine-tuning-trials``: single trials, by which rates and steps can be chosen.
-No test text is used. A trial learns from a draw of the training pool that none of the five seeds of
+No test text is used. A trial learns from a draw of the training pool that no seed of
 ``benchmarks.fine_tuning`` makes, and is asked about other texts of the pool. One draw cannot order
 settings that lie close together, and gives no interval over draws.
 """
