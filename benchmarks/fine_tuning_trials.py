@@ -1,7 +1,7 @@
-"""What becomes of the networks of *Pre-train, fine-tune* when they are trained for longer?
+"""For how long, and at which rate, are the networks of *Pre-train, fine-tune* to be trained?
 
 Writes ``book/results/fine-tuning-trials``: single trials, by which rates and steps can be chosen.
-No test text is used. A trial learns from a draw of the training pool that none of the five seeds of
+No test text is used. A trial learns from a draw of the training pool that no seed of
 ``benchmarks.fine_tuning`` makes, and is asked about other texts of the pool. One draw cannot order
 settings that lie close together, and gives no interval over draws.
 """
@@ -63,6 +63,8 @@ class Measured:
         Trial("classification", HEAD, 1024, 400, 0.0),
         Trial("classification", HEAD, 1024, 2000, 0.0, 2e-2),
         Trial("entailment", FULL, 4096, 640, 5e-4),
+        Trial("entailment", SCRATCH, 4096, 1280, 3e-4),
+        Trial("choice", FULL, 256, 100, 2e-4),
         Trial("choice", FULL, 4096, 640, 5e-4),
         Trial("similarity", FULL, 4096, 640, 5e-4),
     )

@@ -15,7 +15,9 @@ from rlhf_lab.paradigms import gpt, pair_tasks
 from rlhf_lab.paradigms.fine_tuning import FineTunedClassifier
 from rlhf_lab.world import World
 
-SMALL = published.Measured(pool=12, tested=6, fitted=3, documents=3, head_steps=2)
+SMALL = published.Measured(
+    pool=12, pairs_pool=12, tested=6, pairs_tested=6, fitted=3, documents=3, head_steps=2
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("method", [*published.METHODS, published.AUXILIARY])
@@ -49,6 +51,18 @@ def test_loss_on_the_web_is_that_of_transformers():
     )
 
 
+def test_names_alone_are_right_on_one_half():
+    """Somebody who says the same wherever both texts are about one inhabitant, on each task."""
+    for task, answer in {"entailment": "entailed", "similarity": "same", "choice": "0"}.items():
+        found = getattr(pair_tasks, task)("test", 40)
+        assert published.compared(found.texts, found.labels, [answer] * 40) == 0.5
+        assert published.compared(found.texts, found.labels, found.labels) == 1
+    others = ("the fox can cook.", "the hen loves to cook.")
+    same = ("the fox can cook.", "it is easy for the fox to cook.")
+    found = published.compared([others, same], ["different", "same"], ["same", "same"])
+    assert found == 1  # the first pair is not about one inhabitant
+
+
 def test_a_trial_is_asked_about_texts_that_it_has_not_seen(monkeypatch):
     """Learnt from and asked about are parts of the training pool, and no text is in both."""
     seen: list[list[str]] = []
@@ -80,7 +94,11 @@ def test_every_trial_is_published():
 
 def test_every_run_of_the_plan_is_published_once():
     table = pd.read_csv(published.FOLDER / "runs.csv")
-    planned = [(r.task, r.method, r.labels, r.seed) for r in published.work(published.Measured())]
+    planned = [
+        (r.task, r.method, r.labels, r.seed)
+        for seed in published.SEEDS
+        for r in published.work(published.Measured(), seed)
+    ]
     rows = table[["task", "method", "labels", "seed"]].itertuples(index=False, name=None)
     assert sorted(rows) == sorted(planned)
     assert len({*planned}) == len(planned)
