@@ -299,11 +299,7 @@ class Bench:
         accuracy = [
             {"answers": name, **dict(rows.iloc[-1][["pairs", "accuracy"]])}
             for name, rankings in self.tests.items()
-            for rows in [
-                pair_accuracy(
-                    model, tokenizer, rankings, max_length=self.chain.config.rm.max_length
-                )
-            ]
+            for rows in [pair_accuracy(model, tokenizer, rankings, max_length=longest)]
         ]
         counted = [] if arm == SAME else self.new_rankings(arm)
         return {
