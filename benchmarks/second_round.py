@@ -2,7 +2,7 @@
 
 Writes ``book/results/second-round``. Round 1 is the published sweep's PPO-ptx at the default β and
 γ (``runs/sweep``; what is missing of it is run). From its policy three arms go on with PPO-ptx for
-as many episodes again, from the same prompts in the same order, towards
+two thirds as many episodes, the same prompts in the same order, towards
 
 - *the same* reward model as in round 1: the control;
 - one trained on the old rankings and on as many *fresh* ones, of answers of the round-1 policy and,
@@ -73,7 +73,7 @@ class Config:
     """
 
     rankings: int = CONFIG.chain.rankings
-    steps: int = CONFIG.chain.ppo.steps
+    steps: int = 30
     every: int = 5
     asked: int = 512
     ranked: int = 200
