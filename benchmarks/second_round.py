@@ -185,8 +185,8 @@ class Bench:
         folder = self.folder / f"rm-{ARMS.index(arm)}-seed-{self.seed}"
         if not folder.is_dir():
             c = self.chain.config
-            model = ScalarModel.load(c.reward_start)
             settings = dataclasses.replace(c.rm, seed=c.rm.seed + self.seed)
+            model = self.chain._unranked_reward_model(settings.seed)
             rankings = [*self.chain.rankings, *self.new_rankings(arm)]
             with completing():
                 train_reward_model(

@@ -98,4 +98,4 @@ def test_a_second_round_on_tiny_settings(fernwick_model: Path, tmp_path: Path) -
     lengths = [r["curves"][0]["objective/kl"] for r in (same, fresh, more)]
     assert (
         len(set(scores)) == 3 and lengths[0] == lengths[1] == lengths[2]
-    )  # the same first answers
+    )  # one batch

@@ -180,7 +180,7 @@ def train_chats(
     *,
     mask: str = ASSISTANTS,
 ) -> list[dict[str, Any]]:
-    """SFT on conversations, in place: lower the mean cross-entropy over the tokens of a mask.
+    """SFT on conversations, in place: lower ``eq-chat-loss``, the mean over the tokens of a mask.
 
     Args:
         model: a causal LM of transformers.
