@@ -12,7 +12,7 @@ from small_chain import small_chain
 from benchmarks import dialogue as published
 from benchmarks import second_round
 from rlhf_lab.evaluate import answers, gold_report
-from rlhf_lab.lineage.dialogue import ASSISTANTS, FOLLOW_UPS, MASKS, encode_chat, whole
+from rlhf_lab.lineage.dialogue import ASSISTANTS, FOLLOW_UPS, MASKS, Message, encode_chat, whole
 from rlhf_lab.models import load_policy, save_policy
 from rlhf_lab.pipeline import Chain
 from rlhf_lab.world import World
@@ -50,7 +50,7 @@ def test_rows_of_the_arms_say_the_same() -> None:
     talks = published.training_rows(WORLD, ASSISTANTS, 1, SMALL)
     single = published.training_rows(WORLD, published.SINGLE, 1, SMALL)
 
-    def said(rows: list[list[dict[str, str]]]) -> list[str]:
+    def said(rows: list[list[Message]]) -> list[str]:
         return [m["content"] for row in rows for m in row if m["role"] == "assistant"]
 
     assert said(talks[8:]) == said(single[8:]) and {len(row) for row in single} == {2}
@@ -96,6 +96,4 @@ def test_a_second_round_on_tiny_settings(fernwick_model: Path, tmp_path: Path) -
     assert not same["rankings"] and fresh["rankings"][0]["prompts"] <= 4
     scores = [r["curves"][0]["objective/scores"] for r in (same, fresh, more)]
     lengths = [r["curves"][0]["objective/kl"] for r in (same, fresh, more)]
-    assert (
-        len(set(scores)) == 3 and lengths[0] == lengths[1] == lengths[2]
-    )  # one batch
+    assert len(set(scores)) == 3 and lengths[0] == lengths[1] == lengths[2]  # one batch
