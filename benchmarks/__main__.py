@@ -12,6 +12,7 @@ from benchmarks import (
     claims,
     code_in_web,
     codex,
+    dialogue,
     embeddings,
     failures,
     feature_templates,
@@ -38,6 +39,7 @@ from benchmarks import (
     reasoning,
     reward_model,
     scaling,
+    second_round,
     sft,
     size,
     sweep,
@@ -81,6 +83,8 @@ BENCHMARKS = {
     "predicted_loss": predicted_loss,
     "in_context_cost": in_context_cost,
     "reasoning": reasoning,
+    "dialogue": dialogue,
+    "second_round": second_round,
     "claims": claims,
 }
 

@@ -22,6 +22,7 @@ import yaml
 from rlhf_lab.errors import InputError
 from rlhf_lab.figures import mean_interval
 from rlhf_lab.files import atomic_write
+from rlhf_lab.lineage.dialogue import ALL, ASSISTANTS, FOLLOW_UPS
 from rlhf_lab.lineage.in_context import shown_score
 from rlhf_lab.lineage.instruction_tuning import TUNED, scores
 from rlhf_lab.lineage.knowledge import (
@@ -233,6 +234,13 @@ class Results:
         total = own.groupby("seed")[[*letters, "count"]].sum()
         return 100 * total[list(letters)].sum(axis=1) / total["count"]
 
+    def follow_ups(self, arm: str, form: str = "turns") -> pd.Series:
+        """Percent of follow-ups answered rightly, all kinds alike, by seed."""
+        found = self.table("dialogue/answers")
+        own = found[(found.arm == arm) & (found.form == form) & found.kind.isin(FOLLOW_UPS)]
+        share: pd.Series = 100 * own.right / own.questions
+        return share.groupby(own.seed).mean()
+
     def of_ceiling(self) -> pd.DataFrame:
         """Percent of what noise allows that the reward model reaches, by group of labelers."""
         found = self.table("behaviour/reward_model")
@@ -249,7 +257,7 @@ LIKE, DISLIKE = (f"best of it, labelers {taste} hedging" for taste in ("like", "
 PROGRAMS, NO_PROGRAMS = "with programs", "without programs"
 TOLD, UNTOLD = "instructions", "inputs alone"
 MORE, MORE_FALSE = "SFT, more of the usual", "SFT, more false premises"
-GRPO = "GRPO"
+GRPO, SINGLE = "GRPO", "single turns"
 BASE, PROMPTED, SFT, PPO, PTX = "base", "prompted base", "SFT", "PPO, γ = 0", "PPO-ptx"
 SMALL_BASE, LARGE_BASE = "nano, examples", "tiny, examples"
 BETA, GAMMA = 0.02, 1.0  # the defaults
@@ -334,6 +342,8 @@ VALUES: Mapping[str, Values] = {
     "rubric-no-more-harm": lambda r: (
         r.refusing([HARMFUL, VEILED], RUBRIC, "C") - r.refusing([HARMFUL, VEILED], ALONE, "C")
     ),
+    "conversations-teach-follow-ups": lambda r: r.follow_ups(ASSISTANTS) - _best_form(r, SINGLE),
+    "loss-on-users-too": lambda r: r.follow_ups(ALL) - r.follow_ups(ASSISTANTS),
 }
 
 
@@ -384,6 +394,12 @@ def _abstaining(results: Results, system: str, penalty: float) -> pd.Series:
         silent = abstaining_score(held, right, penalty, threshold=threshold)
         found[seed] = 100 * (silent - always)
     return pd.Series(found)
+
+
+def _best_form(results: Results, arm: str) -> pd.Series:
+    """Percent of follow-ups answered rightly in the format that suits an arm better, by seed."""
+    forms = [results.follow_ups(arm, form) for form in ("turns", "lines")]
+    return pd.concat(forms, axis=1).max(axis=1)
 
 
 def _apart(met: pd.DataFrame) -> pd.Series:

@@ -35,6 +35,7 @@ VERDICTS = (
 SUBJECTS = (
     "preference", "tax", "truth", "toxicity", "labelers", "stages", "failures", "proxy", "code",
     "examples", "instructions", "calibration", "prediction", "reasoning", "refusals",
+    "dialogue", "rounds",
 )  # fmt: skip
 WHY = ("contrary", "undecided")  # for a claim that was not reproduced; in this order on the page
 DIGITS = {
@@ -111,6 +112,8 @@ def label(claim: Claim) -> str:
         "prediction": _("Predicted loss"),
         "reasoning": _("Reasoning"),
         "refusals": _("Refusals"),
+        "dialogue": _("Dialogue"),
+        "rounds": _("Rounds of feedback"),
     }
     why = {"contrary": _("the contrary holds here"), "undecided": _("our runs leave it open")}
     subject = subjects[claim["about"]]
