@@ -1,0 +1,273 @@
+"""Scaling laws of our own, two metrics of the same answers, and steps in the prompt.
+
+Writes ``book/results/scaling-laws``.
+
+Grid. Models of three sizes are trained on four amounts of Fernwick's web, each with a learning
+rate that comes down where its run ends, so that each is a finished run (Hoffmann et al. 2022, §3.1).
+The three smaller amounts are for fitting, the largest is held out. The smallest amounts have more
+seeds. A run also measures its loss where the shorter runs end: these points inside of it are no
+finished runs, and are what the second fit takes for runs. Batches are smaller than in the recipe of
+the presets, for the texts are so short; the finished presets are far outside of this grid.
+
+Written before the runs. A law *predicts* the largest amount if for each size the mean loss there is
+inside of the law's 95 % interval, which is a bootstrap over the runs that were fitted. Points
+inside of a run *mislead* if the law through them is farther off the held-out runs, by mean absolute
+error of the logarithm, than the law through finished runs.
+
+Emergence. Every model of the grid's first seed, and the presets, read the questions and answers of
+two suites. The critique *comes out again* if on some suite whole answers stay below 1 % in at least
+half of the models while nats per token fall in the order of the models' computation without
+exception but for ties of less than 0.02.
+
+Steps. The presets, which have not been fine-tuned, get four solved sums of two to four numbers,
+with steps or without, and one more. Steps *help* if the share of right answers is higher with them
+for sums of four numbers, with the whole interval over draws of examples, for the largest preset.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from safetensors.torch import load_model, save_model
+from transformers import GPT2Config, GPT2LMHeadModel
+
+from rlhf_lab.config import PretrainConfig
+from rlhf_lab.evaluate import answers
+from rlhf_lab.files import atomic_write
+from rlhf_lab.fingerprint import code_fingerprint, fingerprint
+from rlhf_lab.lineage import long_sums
+from rlhf_lab.lineage.emergence import answer_tokens, metrics
+from rlhf_lab.models import ASSETS, load_policy
+from rlhf_lab.pretrain import architecture, pretrain
+from rlhf_lab.provenance import manifest
+from rlhf_lab.scaling import training_flops
+from rlhf_lab.shards import PretrainingData, pretraining_data
+from rlhf_lab.world import World
+
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "book" / "results" / "scaling-laws"
+PRESETS = ("nano", "micro", "tiny")
+BARE, STEPS = WAYS = ("answer alone", "with steps")
+SUITES = ("sums with steps/3", "translation/2")
+
+
+@dataclass(frozen=True)
+class Config:
+    """What is run.
+
+    Attributes:
+        sizes: (width, layers, heads) by name.
+        steps: of a run, with how many seeds.
+        recipe: of each run but for ``steps``, ``seed`` and ``warmup_steps``, a tenth of the steps.
+        questions: of each suite.
+        changes: numbers that are added or taken away in a sum.
+        problems: asked below each of ``draws`` draws of ``shown`` solved sums.
+    """
+
+    sizes: tuple[tuple[str, tuple[int, int, int]], ...] = (
+        ("pico", (16, 2, 2)), ("nano", (32, 2, 2)), ("micro", (64, 3, 4)),
+    )  # fmt: skip
+    steps: tuple[tuple[int, int], ...] = ((125, 3), (250, 3), (500, 2), (1000, 1))
+    recipe: PretrainConfig = dataclasses.field(
+        default_factory=lambda: PretrainConfig(
+            batch_size=2, learning_rate=4e-3, held_out_blocks=64, log_every=125, evaluate_every=125
+        )
+    )
+    questions: int = 100
+    changes: tuple[int, ...] = (1, 2, 3)
+    problems: int = 40
+    draws: int = 3
+    shown: int = 4
+
+
+def run() -> None:
+    """Make the runs that are missing, ask all models, write the tables."""
+    started, config = time.time(), Config()
+    wanted = in_order(config)
+    done = {key: _finished(config, *key) for key in wanted}
+    tables = {
+        "runs": pd.DataFrame(found["run"] for found in done.values()),
+        "inside": pd.DataFrame(row for found in done.values() for row in found["inside"]),
+        "emergence": _emergence(config),
+        "steps": _steps(config),
+    }
+    for name, table in tables.items():
+        atomic_write(FOLDER / f"{name}.csv", table.to_csv(index=False, float_format="%.6g"))
+        print(table.to_string())
+    seeds = range(max(seeds for _, seeds in config.steps))
+    about = manifest("python -m benchmarks scaling_laws", {"Config": config}, seeds, started)
+    atomic_write(FOLDER / "manifest.json", json.dumps(about, indent=2, ensure_ascii=False) + "\n")
+
+
+def in_order(config: Config) -> list[tuple[str, int, int]]:
+    """(size, steps, seed) of every run, the first seeds first."""
+    most = max(seeds for _, seeds in config.steps)
+    return [
+        (size, steps, seed)
+        for seed in range(most)
+        for steps, seeds in config.steps
+        for size, _ in config.sizes
+        if seed < seeds
+    ]
+
+
+# --- the grid -------------------------------------------------------------------------------------
+
+
+def model_config(config: Config, size: str) -> GPT2Config:
+    """A smaller or equal sibling of ``nano``, with the presets' vocabulary and positions."""
+    _, tokenizer = load_policy(PRESETS[0])
+    found = architecture(PRESETS[0], tokenizer)
+    found.n_embd, found.n_layer, found.n_head = dict(config.sizes)[size]
+    return found
+
+
+def counted(model: GPT2LMHeadModel) -> dict[str, int]:
+    """Weights in the blocks, and these with the output matrix, which embeds, too."""
+    blocks = sum(p.numel() for p in model.transformer.h.parameters())
+    return {"in_blocks": blocks, "with_output": blocks + model.transformer.wte.weight.numel()}
+
+
+def _folder(config: Config, size: str, steps: int, seed: int) -> Path:
+    code = code_fingerprint("rlhf_lab.pretrain", "rlhf_lab.shards")
+    settings = [dict(config.sizes)[size], steps, seed, dataclasses.asdict(config.recipe)]
+    return ROOT / "runs" / f"scaling-laws-{size}-{steps}-{seed}-{fingerprint([code, *settings])}"
+
+
+def _finished(config: Config, size: str, steps: int, seed: int) -> dict[str, Any]:
+    """A run of the grid; read where this code has made it."""
+    folder = _folder(config, size, steps, seed)
+    path = folder / "found.json"
+    if not path.is_file():
+        model, found = grid_run(config, size, steps, seed, web(config.recipe))
+        folder.mkdir(parents=True, exist_ok=True)
+        save_model(model, str(folder / "model.safetensors"))
+        atomic_write(path, json.dumps(found))
+    read: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return read
+
+
+@functools.lru_cache(maxsize=1)
+def web(recipe: PretrainConfig) -> PretrainingData:
+    """The web that the presets read, their tokenizer, and the first of their held-out blocks."""
+    found = pretraining_data(recipe, ROOT / "runs" / "scaling-laws-web", processes=1)
+    return dataclasses.replace(found, held_out=found.held_out[: recipe.held_out_blocks])
+
+
+def grid_run(
+    config: Config, size: str, steps: int, seed: int, data: PretrainingData
+) -> tuple[GPT2LMHeadModel, dict[str, Any]]:
+    """Train one model; its final loss, and what it passed on the way."""
+    recipe = dataclasses.replace(
+        config.recipe, steps=steps, seed=seed, warmup_steps=max(1, steps // 10)
+    )
+    model, log = pretrain(
+        data.blocks, model_config(config, size), recipe, tokenizer=data.tokenizer,
+        held_out=data.held_out, quiet=True,
+    )  # fmt: skip
+    each = recipe.batch_size * recipe.block_length
+    about = {"size": size, **counted(model), "seed": seed}
+    lost = {row["step"]: row["held_out_loss"] for row in log if "held_out_loss" in row}
+    tokens = steps * each
+    whole = {"tokens": tokens, "flops": training_flops(about["with_output"], tokens)}
+    return model, {
+        "run": {**about, **whole, "loss": lost.pop(steps)},
+        "inside": [
+            {**about, "tokens": step * each, "of": tokens, "loss": loss}
+            for step, loss in lost.items()
+        ],
+    }
+
+
+# --- the same answers, several metrics ------------------------------------------------------------
+
+
+def _emergence(config: Config) -> pd.DataFrame:
+    """Metrics of the presets, and of the grid's first seed."""
+    suites, rows = World(seed=0).suites(), []
+    _, tokenizer = load_policy(PRESETS[0])
+    items = {label: suites[label].items(config.questions) for label in SUITES}
+    for size, steps, seed in in_order(config):
+        if seed:
+            continue
+        found = _finished(config, size, steps, seed)["run"]
+        model = GPT2LMHeadModel(model_config(config, size))
+        path = _folder(config, size, steps, seed) / "model.safetensors"
+        load_model(model, str(path))
+        about = {"model": f"{size}, {steps} steps", "flops": found["flops"], "loss": found["loss"]}
+        rows += asked(model.eval(), tokenizer, items, about)
+    for preset in PRESETS:
+        model, tokenizer = load_policy(preset)
+        recipe = PretrainConfig()
+        flops = training_flops(counted(model)["with_output"], recipe.tokens)
+        about = {"model": preset, "flops": flops, "loss": final_loss(preset)}
+        rows += asked(model.eval(), tokenizer, items, about)
+    return pd.DataFrame(rows).sort_values(["suite", "flops"], kind="stable")
+
+
+def asked(
+    model: GPT2LMHeadModel, tokenizer: Any, items: dict[str, Any], about: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """One row per suite: its metrics, and how long its answers are."""
+    rows = []
+    for label, own in items.items():
+        found = answer_tokens(model, tokenizer, own)
+        length = {"questions": len(own), "length": found.tokens.mean()}
+        rows.append({**about, "suite": label, **length, **metrics(found)})
+    return rows
+
+
+def final_loss(preset: str) -> float:
+    """Held-out loss of a shipped preset at its last step."""
+    log = json.loads((ASSETS / preset / "training_log.json").read_text(encoding="utf-8"))
+    return float([row["held_out_loss"] for row in log if "held_out_loss" in row][-1])
+
+
+# --- steps in the prompt --------------------------------------------------------------------------
+
+
+def _steps(config: Config) -> pd.DataFrame:
+    rows = []
+    for preset in PRESETS:
+        model, tokenizer = load_policy(preset)
+        for changes in config.changes:
+            for draw in range(config.draws):
+                rows += summed(config, model, tokenizer, preset, changes, draw)
+    return pd.DataFrame(rows)
+
+
+def summed(
+    config: Config, model: Any, tokenizer: Any, preset: str, changes: int, draw: int
+) -> list[dict[str, Any]]:
+    """The same sums below the same examples, solved in both ways."""
+    shown = long_sums.long_sums("train", config.shown, draw, changes=changes)
+    problems = long_sums.long_sums("test", config.problems, draw, changes=changes)
+    rows = []
+    for way in WAYS:
+        solved = [p.bare_answer if way == BARE else p.solution for p in shown]
+        prefix = "".join(
+            f"{p.text}{solution}\n" for p, solution in zip(shown, solved, strict=True)
+        )
+        longest = 5 if way == BARE else 8 * changes + 5
+        said = answers(
+            model, tokenizer, [p.text for p in problems], prefix=prefix, greedy=True,
+            max_new_tokens=longest,
+        )  # fmt: skip
+        pairs = list(zip(problems, said, strict=True))
+        rows.append(
+            {
+                "preset": preset, "changes": changes, "draw": draw, "way": way,
+                "problems": len(pairs),
+                "right": sum(long_sums.answer_is_right(p, text) for p, text in pairs),
+                "derived": sum(long_sums.derivation(p, text) == long_sums.RIGHT for p, text in pairs),
+                "finished": sum("so " in text for _, text in pairs),
+            }  # fmt: skip
+        )
+    return rows
