@@ -1,27 +1,30 @@
-"""Scaling laws of our own, two metrics of the same answers, and steps in the prompt.
+"""Scaling laws of our own, several metrics of the same answers, and steps in the prompt.
 
 Writes ``book/results/scaling-laws``.
 
 Grid. Models of three sizes are trained on four amounts of Fernwick's web, each with a learning
 rate that comes down where its run ends, so that each is a finished run (Hoffmann et al. 2022, §3.1).
-The three smaller amounts are for fitting, the largest is held out. The smallest amounts have more
-seeds. A run also measures its loss where the shorter runs end: these points inside of it are no
-finished runs, and are what the second fit takes for runs. Batches are smaller than in the recipe of
-the presets, for the texts are so short; the finished presets are far outside of this grid.
+Laws are fitted to the three smaller amounts, and the largest is held out. The smaller amounts have
+more seeds. A run also measures its loss where the shorter runs end: these points inside of the
+longest run of each size are what a second fit takes for runs. Batches are smaller than in the
+recipe of the presets, for the texts are so short; the finished presets lie far outside of the grid.
+The learning rate of each size is the best of three by the held-out loss of a run of the second
+amount.
 
-Written before the runs. A law *predicts* the largest amount if for each size the mean loss there is
-inside of the law's 95 % interval, which is a bootstrap over the runs that were fitted. Points
-inside of a run *mislead* if the law through them is farther off the held-out runs, by mean absolute
-error of the logarithm, than the law through finished runs.
+Written before the runs of the largest amount. A law *predicts* it if for each size the loss there
+is inside of the law's 95 % interval: a bootstrap over the runs that were fitted, with the noise of
+one run added, which is the spread of seeds at the second amount. Points inside of a run *mislead*
+if the law through them is farther off the held-out runs, by mean absolute error of the logarithm,
+than the law through finished runs; by Chinchilla's form.
 
-Emergence. Every model of the grid's first seed, and the presets, read the questions and answers of
+Emergence. The grid's models of the first seed, and the presets, read the questions and answers of
 two suites. The critique *comes out again* if on some suite whole answers stay below 1 % in at least
-half of the models while nats per token fall in the order of the models' computation without
-exception but for ties of less than 0.02.
+half of the models, while among these the nats per token fall by half a nat or more.
 
 Steps. The presets, which have not been fine-tuned, get four solved sums of two to four numbers,
-with steps or without, and one more. Steps *help* if the share of right answers is higher with them
-for sums of four numbers, with the whole interval over draws of examples, for the largest preset.
+with steps or without, and one more to solve. Steps *help* if the share of right answers is higher
+with them for sums of four numbers, with the whole interval over draws of examples, for the largest
+preset.
 """
 
 from __future__ import annotations
@@ -44,6 +47,7 @@ from rlhf_lab.files import atomic_write
 from rlhf_lab.fingerprint import code_fingerprint, fingerprint
 from rlhf_lab.lineage import long_sums
 from rlhf_lab.lineage.emergence import answer_tokens, metrics
+from rlhf_lab.lineage.scaling_laws import bootstrap, fit_chinchilla, fit_kaplan
 from rlhf_lab.models import ASSETS, load_policy
 from rlhf_lab.pretrain import architecture, pretrain
 from rlhf_lab.provenance import manifest
@@ -55,6 +59,7 @@ ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "book" / "results" / "scaling-laws"
 PRESETS = ("nano", "micro", "tiny")
 BARE, STEPS = WAYS = ("answer alone", "with steps")
+FINISHED, INSIDE = "finished runs", "points inside of runs"
 SUITES = ("sums with steps/3", "translation/2")
 
 
@@ -64,27 +69,36 @@ class Config:
 
     Attributes:
         sizes: (width, layers, heads) by name.
+        rates: the learning rate of each size, the best of those that were ``tried`` on one seed,
+            with the second number of steps.
         steps: of a run, with how many seeds.
-        recipe: of each run but for ``steps``, ``seed`` and ``warmup_steps``, a tenth of the steps.
+        recipe: all else of each run; the warm-up is a tenth of the steps.
+        draws: of runs, for the intervals of the laws.
         questions: of each suite.
         changes: numbers that are added or taken away in a sum.
-        problems: asked below each of ``draws`` draws of ``shown`` solved sums.
+        problems: asked below each of ``examples`` draws of ``shown`` solved sums.
     """
 
     sizes: tuple[tuple[str, tuple[int, int, int]], ...] = (
         ("pico", (16, 2, 2)), ("nano", (32, 2, 2)), ("micro", (64, 3, 4)),
     )  # fmt: skip
+    rates: tuple[tuple[str, float], ...] = (("pico", 8e-3), ("nano", 8e-3), ("micro", 4e-3))
+    tried: tuple[tuple[str, tuple[float, ...]], ...] = (
+        ("pico", (8e-3, 16e-3, 32e-3)), ("nano", (4e-3, 8e-3, 16e-3)),
+        ("micro", (2e-3, 4e-3, 8e-3)),
+    )  # fmt: skip
     steps: tuple[tuple[int, int], ...] = ((125, 3), (250, 3), (500, 2), (1000, 1))
     recipe: PretrainConfig = dataclasses.field(
         default_factory=lambda: PretrainConfig(
-            batch_size=2, learning_rate=4e-3, held_out_blocks=64, log_every=125, evaluate_every=125
+            batch_size=2, held_out_blocks=64, log_every=125, evaluate_every=125
         )
     )
     questions: int = 100
     changes: tuple[int, ...] = (1, 2, 3)
     problems: int = 40
-    draws: int = 3
+    examples: int = 3
     shown: int = 4
+    draws: int = 200
 
 
 def run() -> None:
@@ -92,9 +106,13 @@ def run() -> None:
     started, config = time.time(), Config()
     wanted = in_order(config)
     done = {key: _finished(config, *key) for key in wanted}
+    runs = pd.DataFrame(found["run"] for found in done.values())
+    inside = pd.DataFrame(row for found in done.values() for row in found["inside"])
     tables = {
-        "runs": pd.DataFrame(found["run"] for found in done.values()),
-        "inside": pd.DataFrame(row for found in done.values() for row in found["inside"]),
+        "runs": runs,
+        "inside": inside,
+        "rates": pd.DataFrame(_rates(config)),
+        **laws(runs, inside, config.draws),
         "emergence": _emergence(config),
         "steps": _steps(config),
     }
@@ -135,23 +153,46 @@ def counted(model: GPT2LMHeadModel) -> dict[str, int]:
     return {"in_blocks": blocks, "with_output": blocks + model.transformer.wte.weight.numel()}
 
 
-def _folder(config: Config, size: str, steps: int, seed: int) -> Path:
+def recipe_of(config: Config, steps: int, seed: int, rate: float) -> PretrainConfig:
+    """The recipe of one run."""
+    return dataclasses.replace(
+        config.recipe, steps=steps, seed=seed, learning_rate=rate, warmup_steps=max(1, steps // 10)
+    )
+
+
+def _folder(config: Config, size: str, steps: int, seed: int, rate: float) -> Path:
     code = code_fingerprint("rlhf_lab.pretrain", "rlhf_lab.shards")
-    settings = [dict(config.sizes)[size], steps, seed, dataclasses.asdict(config.recipe)]
-    return ROOT / "runs" / f"scaling-laws-{size}-{steps}-{seed}-{fingerprint([code, *settings])}"
+    recipe = dataclasses.asdict(dataclasses.replace(config.recipe, learning_rate=rate))
+    key = fingerprint([code, dict(config.sizes)[size], steps, seed, recipe])
+    return ROOT / "runs" / f"scaling-laws-{size}-{steps}-{seed}-{key}"
 
 
-def _finished(config: Config, size: str, steps: int, seed: int) -> dict[str, Any]:
-    """A run of the grid; read where this code has made it."""
-    folder = _folder(config, size, steps, seed)
+def _finished(
+    config: Config, size: str, steps: int, seed: int, rate: float | None = None
+) -> dict[str, Any]:
+    """A run of the grid, or at another rate; read where this code has made it."""
+    rate = rate or dict(config.rates)[size]
+    folder = _folder(config, size, steps, seed, rate)
     path = folder / "found.json"
     if not path.is_file():
-        model, found = grid_run(config, size, steps, seed, web(config.recipe))
+        recipe = recipe_of(config, steps, seed, rate)
+        model, found = grid_run(model_config(config, size), size, recipe, web(config.recipe))
         folder.mkdir(parents=True, exist_ok=True)
         save_model(model, str(folder / "model.safetensors"))
         atomic_write(path, json.dumps(found))
     read: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return read
+
+
+def _rates(config: Config) -> list[dict[str, Any]]:
+    """Held-out loss by learning rate, on the second amount."""
+    steps = config.steps[1][0]
+    return [
+        {"size": size, "steps": steps, "rate": rate,
+         "loss": _finished(config, size, steps, 0, rate)["run"]["loss"]}
+        for size, tried in config.tried
+        for rate in tried
+    ]  # fmt: skip
 
 
 @functools.lru_cache(maxsize=1)
@@ -162,28 +203,54 @@ def web(recipe: PretrainConfig) -> PretrainingData:
 
 
 def grid_run(
-    config: Config, size: str, steps: int, seed: int, data: PretrainingData
+    model_config: GPT2Config, size: str, recipe: PretrainConfig, data: PretrainingData
 ) -> tuple[GPT2LMHeadModel, dict[str, Any]]:
     """Train one model; its final loss, and what it passed on the way."""
-    recipe = dataclasses.replace(
-        config.recipe, steps=steps, seed=seed, warmup_steps=max(1, steps // 10)
-    )
     model, log = pretrain(
-        data.blocks, model_config(config, size), recipe, tokenizer=data.tokenizer,
-        held_out=data.held_out, quiet=True,
+        data.blocks, model_config, recipe, tokenizer=data.tokenizer, held_out=data.held_out,
+        quiet=True,
     )  # fmt: skip
     each = recipe.batch_size * recipe.block_length
-    about = {"size": size, **counted(model), "seed": seed}
+    about = {"size": size, **counted(model), "seed": recipe.seed}
     lost = {row["step"]: row["held_out_loss"] for row in log if "held_out_loss" in row}
-    tokens = steps * each
+    tokens = recipe.steps * each
     whole = {"tokens": tokens, "flops": training_flops(about["with_output"], tokens)}
     return model, {
-        "run": {**about, **whole, "loss": lost.pop(steps)},
+        "run": {**about, **whole, "loss": lost.pop(recipe.steps)},
         "inside": [
             {**about, "tokens": step * each, "of": tokens, "loss": loss}
             for step, loss in lost.items()
         ],
     }
+
+
+# --- laws -----------------------------------------------------------------------------------------
+
+
+def fitted(runs: pd.DataFrame, inside: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """What each fit sees: finished runs but for the largest amount, or points of the longest."""
+    amounts = sorted(runs.tokens.unique())
+    passed = inside[(inside.of == amounts[-1]) & inside.tokens.isin(amounts)]
+    return {FINISHED: runs[runs.tokens < amounts[-1]], INSIDE: passed}
+
+
+def laws(runs: pd.DataFrame, inside: pd.DataFrame, draws: int) -> dict[str, pd.DataFrame]:
+    """Both laws through both kinds of points; draw 0 is the fit, the others are resampled.
+
+    Kaplan's counts the weights of the blocks, Chinchilla's the output matrix, too.
+    """
+    found: dict[str, list[dict[str, Any]]] = {"kaplan": [], "chinchilla": []}
+    for kind, points in fitted(runs, inside).items():
+        for name, fit, column in (
+            ("kaplan", fit_kaplan, "in_blocks"), ("chinchilla", fit_chinchilla, "with_output"),
+        ):  # fmt: skip
+            data = [points[c].to_numpy(float) for c in (column, "tokens", "loss")]
+            every = [fit(*data), *bootstrap(fit, *data, draws=draws)]
+            found[name] += [
+                {"points": kind, "draw": i, **dataclasses.asdict(law)}
+                for i, law in enumerate(every)
+            ]
+    return {name: pd.DataFrame(rows) for name, rows in found.items()}
 
 
 # --- the same answers, several metrics ------------------------------------------------------------
@@ -199,8 +266,8 @@ def _emergence(config: Config) -> pd.DataFrame:
             continue
         found = _finished(config, size, steps, seed)["run"]
         model = GPT2LMHeadModel(model_config(config, size))
-        path = _folder(config, size, steps, seed) / "model.safetensors"
-        load_model(model, str(path))
+        folder = _folder(config, size, steps, seed, dict(config.rates)[size])
+        load_model(model, str(folder / "model.safetensors"))
         about = {"model": f"{size}, {steps} steps", "flops": found["flops"], "loss": found["loss"]}
         rows += asked(model.eval(), tokenizer, items, about)
     for preset in PRESETS:
@@ -238,7 +305,7 @@ def _steps(config: Config) -> pd.DataFrame:
     for preset in PRESETS:
         model, tokenizer = load_policy(preset)
         for changes in config.changes:
-            for draw in range(config.draws):
+            for draw in range(config.examples):
                 rows += summed(config, model, tokenizer, preset, changes, draw)
     return pd.DataFrame(rows)
 
@@ -252,22 +319,24 @@ def summed(
     rows = []
     for way in WAYS:
         solved = [p.bare_answer if way == BARE else p.solution for p in shown]
-        prefix = "".join(
-            f"{p.text}{solution}\n" for p, solution in zip(shown, solved, strict=True)
-        )
+        prefix = "".join(f"{p.text}{solution}\n" for p, solution in zip(shown, solved, strict=True))
         longest = 5 if way == BARE else 8 * changes + 5
         said = answers(
             model, tokenizer, [p.text for p in problems], prefix=prefix, greedy=True,
             max_new_tokens=longest,
         )  # fmt: skip
         pairs = list(zip(problems, said, strict=True))
+        right = sum(long_sums.answer_is_right(p, text) for p, text in pairs)
+        derived = [long_sums.derivation(p, text) == long_sums.RIGHT for p, text in pairs]
         rows.append(
             {
-                "preset": preset, "changes": changes, "draw": draw, "way": way,
+                "preset": preset,
+                "changes": changes,
+                "draw": draw,
+                "way": way,
                 "problems": len(pairs),
-                "right": sum(long_sums.answer_is_right(p, text) for p, text in pairs),
-                "derived": sum(long_sums.derivation(p, text) == long_sums.RIGHT for p, text in pairs),
-                "finished": sum("so " in text for _, text in pairs),
-            }  # fmt: skip
+                "right": right,
+                "derived": sum(derived),
+            }
         )
     return rows

@@ -11,7 +11,7 @@ The constants that others published are in :mod:`rlhf_lab.scaling`.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -22,7 +22,6 @@ from rlhf_lab.errors import InputError
 from rlhf_lab.scaling import Number, ParametricFit
 
 DELTA = 1e-3  # of the Huber loss, in logarithms of a loss: Hoffmann et al. (2022), §3.3
-MOST_FLOOR = 0.99  # of the smallest loss: where searches for E begin, at most
 
 
 @dataclass(frozen=True)
@@ -44,18 +43,18 @@ class PowerFit:
 class KaplanFit:
     """Constants of the law of parameters and tokens together, one field per sign of the paper."""
 
-    N_c: float
-    D_c: float
-    alpha_N: float
-    alpha_D: float
+    n_c: float
+    d_c: float
+    alpha_n: float
+    alpha_d: float
 
     def loss(self, parameters: Number, tokens: Number) -> Number:
         """L(N, D) = [(N_c/N)^(α_N/α_D) + D_c/D]^α_D (label ``eq-kaplan-both``).
 
         Source: Kaplan et al. (2020), equation 1.5.
         """
-        by_size = (self.N_c / parameters) ** (self.alpha_N / self.alpha_D)
-        return (by_size + self.D_c / tokens) ** self.alpha_D
+        by_size = (self.n_c / parameters) ** (self.alpha_n / self.alpha_d)
+        return (by_size + self.d_c / tokens) ** self.alpha_d
 
 
 Fit = TypeVar("Fit")
@@ -111,16 +110,18 @@ def fit_chinchilla(
     n, d = (np.log(x) - np.log(x).mean() for x in (parameters, tokens))
     wanted, least = np.log(losses), losses.min()
 
-    def residuals(signs: np.ndarray) -> np.ndarray:
+    def residuals(signs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         e, a, b, alpha, beta = signs
         terms = np.stack([np.full_like(n, e), a - alpha * n, b - beta * d])
-        found: np.ndarray = np.logaddexp.reduce(terms, axis=0) - wanted
-        return found
+        logs = np.logaddexp.reduce(terms, axis=0)
+        floor, size, text = np.exp(terms - logs)  # shares of the loss
+        return logs - wanted, np.stack([floor, size, text, -size * n, -text * d])
 
-    starts = itertools.product(
-        np.log(least * np.array([0.1, 0.5, 0.9])), (np.log(least / 4),), (np.log(least / 4),),
-        (0.2, 0.6), (0.2, 0.6),
-    )  # fmt: skip
+    starts = [
+        (np.log(share * least), np.log(least / 4), np.log(least / 4), exponent, exponent)
+        for share in (0.1, 0.5, 0.9)
+        for exponent in (0.25, 0.7)
+    ]
     e, a, b, alpha, beta = _least(residuals, starts, delta, [(0.0, 5.0)] * 2, free=3)
     return ParametricFit(
         E=float(np.exp(e)),
@@ -134,9 +135,9 @@ def fit_chinchilla(
 def fit_kaplan(
     parameters: np.ndarray, tokens: np.ndarray, losses: np.ndarray, delta: float = DELTA
 ) -> KaplanFit:
-    """The four constants of :meth:`KaplanFit.loss`, by the objective of :func:`fit_chinchilla`.
+    """The four constants of :class:`KaplanFit`, by the objective of :func:`fit_chinchilla`.
 
-    Kaplan et al. fitted theirs otherwise; one objective for both laws lets their errors be compared.
+    Kaplan et al. fitted theirs otherwise; with one objective the errors of both laws compare.
     """
     parameters, losses = _runs("parameters", parameters, losses)
     tokens, _ = _runs("tokens", tokens, losses)
@@ -147,37 +148,47 @@ def fit_kaplan(
     n, d = (np.log(x) - np.log(x).mean() for x in (parameters, tokens))
     wanted = np.log(losses)
 
-    def residuals(signs: np.ndarray) -> np.ndarray:
+    def residuals(signs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         size, text, alpha_n, alpha_d = signs
-        both = np.logaddexp(alpha_n / alpha_d * (size - n), text - d)
-        found: np.ndarray = alpha_d * both - wanted
-        return found
+        ratio, short = alpha_n / alpha_d, size - n
+        both = np.logaddexp(ratio * short, text - d)
+        by_size, by_text = np.exp(ratio * short - both), np.exp(text - d - both)
+        slopes = [alpha_n * by_size, alpha_d * by_text, by_size * short]
+        return alpha_d * both - wanted, np.stack([*slopes, both - by_size * ratio * short])
 
-    starts = itertools.product((0.0, 2.0), (0.0, 2.0), (0.1, 0.4), (0.1, 0.4))
+    starts = list(itertools.product((0.0, 2.0), (0.0, 2.0), (0.2,), (0.2, 0.5)))
     size, text, alpha_n, alpha_d = _least(residuals, starts, delta, [(1e-3, 5.0)] * 2, free=2)
     return KaplanFit(
-        N_c=float(np.exp(size + np.log(parameters).mean())),
-        D_c=float(np.exp(text + np.log(tokens).mean())),
-        alpha_N=float(alpha_n),
-        alpha_D=float(alpha_d),
+        n_c=float(np.exp(size + np.log(parameters).mean())),
+        d_c=float(np.exp(text + np.log(tokens).mean())),
+        alpha_n=float(alpha_n),
+        alpha_d=float(alpha_d),
     )
 
 
 def _least(
-    residuals: Callable[[np.ndarray], np.ndarray],
-    starts: itertools.product[float],
+    residuals: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]],
+    starts: Sequence[tuple[float, ...]],
     delta: float,
     exponents: list[tuple[float, float]],
     *,
     free: int,
 ) -> np.ndarray:
-    """The best of all searches; the last signs are exponents, and bounded."""
+    """The best of all searches; the last signs are exponents, and bounded.
+
+    ``residuals`` gives one per run, and their derivatives (signs, runs).
+    """
     bounds = [(-40.0, 40.0)] * free + exponents
+
+    def objective(signs: np.ndarray) -> tuple[float, np.ndarray]:
+        """Over δ, so that it is of order 1 for the search; and its derivatives."""
+        off, slopes = residuals(signs)
+        return log_huber(off, delta) / delta, slopes @ np.clip(off / delta, -1, 1)
+
     found = [
         minimize(
-            lambda signs: log_huber(residuals(signs), delta) / delta,  # of order 1, for the search
-            np.array(start), method="L-BFGS-B", bounds=bounds,
-            options={"maxiter": 2000, "ftol": 1e-12, "gtol": 1e-9},
+            objective, np.array(start), jac=True, method="L-BFGS-B", bounds=bounds,
+            options={"maxiter": 500, "ftol": 1e-11},
         )
         for start in starts
     ]  # fmt: skip
