@@ -3,7 +3,7 @@
 Writes ``book/results/scaling-laws``.
 
 Grid. Models of three sizes are trained on four amounts of Fernwick's web, each with a learning
-rate that comes down where its run ends, so that each is a finished run (Hoffmann et al. 2022, §3.1).
+rate that comes down where its run ends, so each is a finished run (Hoffmann et al. 2022, §3.1).
 Laws are fitted to the three smaller amounts, and the largest is held out. The smaller amounts have
 more seeds. A run also measures its loss where the shorter runs end: these points inside of the
 longest run of each size are what a second fit takes for runs. Batches are smaller than in the
@@ -98,7 +98,7 @@ class Config:
     problems: int = 40
     examples: int = 3
     shown: int = 4
-    draws: int = 200
+    draws: int = 100
 
 
 def run() -> None:
@@ -301,12 +301,22 @@ def final_loss(preset: str) -> float:
 
 
 def _steps(config: Config) -> pd.DataFrame:
+    """Sums of each preset; read where this code has asked it."""
     rows = []
     for preset in PRESETS:
-        model, tokenizer = load_policy(preset)
-        for changes in config.changes:
-            for draw in range(config.examples):
-                rows += summed(config, model, tokenizer, preset, changes, draw)
+        code = code_fingerprint("rlhf_lab.language_model", "rlhf_lab.lineage.long_sums")
+        asked_of = [config.changes, config.problems, config.examples, config.shown]
+        path = ROOT / "runs" / f"scaling-laws-sums-{preset}-{fingerprint([code, asked_of])}.json"
+        if not path.is_file():
+            model, tokenizer = load_policy(preset)
+            found = [
+                row
+                for changes in config.changes
+                for draw in range(config.examples)
+                for row in summed(config, model, tokenizer, preset, changes, draw)
+            ]
+            atomic_write(path, json.dumps(found))
+        rows += json.loads(path.read_text(encoding="utf-8"))
     return pd.DataFrame(rows)
 
 
