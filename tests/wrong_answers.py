@@ -3962,7 +3962,7 @@ def finished(log):
 def finished(log):
     return log.loc[log.groupby("run").loss.idxmin()]
 """,
-            "the_last_row_of_each",
+            "a_stopped_run_has_none",
         ),
     ],
     # --- instruction_tuning -----------------------------------------------------------------------

@@ -94,7 +94,7 @@ def a_planted_law_predicts(fit: Fit) -> None:
     losses = loss_by_size_and_data(*_GRID, _LAW)
     law = _law(called(fit, *_GRID, losses))
     hint = (
-        "the losses are a law's own. Does the search stop at once? Divide n and d by typical values "
+        "the losses are a law's own. Does the search stop at once? Divide n, d by typical values "
         "and the objective by δ, start from several floors, and undo the division in A and B"
     )
     _predicts(law, _LAW, 0.005, hint)
