@@ -87,7 +87,7 @@ class Config:
         ("pico", (8e-3, 16e-3, 32e-3)), ("nano", (4e-3, 8e-3, 16e-3)),
         ("micro", (2e-3, 4e-3, 8e-3)),
     )  # fmt: skip
-    steps: tuple[tuple[int, int], ...] = ((125, 3), (250, 3), (500, 2), (1000, 1))
+    steps: tuple[tuple[int, int], ...] = ((125, 3), (250, 3), (500, 1), (1000, 1))
     recipe: PretrainConfig = dataclasses.field(
         default_factory=lambda: PretrainConfig(
             batch_size=2, held_out_blocks=64, log_every=125, evaluate_every=125
