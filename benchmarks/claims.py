@@ -226,6 +226,25 @@ class Results:
         found = self.table("reasoning/curves")
         return found[found.k == 1].pivot(index="seed", columns="system", values="tokens")
 
+    def ended(self) -> pd.Series:
+        """Final loss of the shortest runs of the grid, mean over sizes, by seed."""
+        found = self.table("scaling-laws/runs")
+        return found[found.tokens == found.tokens.min()].groupby("seed").loss.mean()
+
+    def passed_inside(self) -> pd.Series:
+        """Loss with which runs of twice that length pass there, mean over sizes, by seed."""
+        found = self.table("scaling-laws/inside")
+        least = found.tokens.min()
+        own = found[(found.tokens == least) & (found.of == 2 * least)]
+        return own.groupby("seed").loss.mean()
+
+    def prompted_sums(self) -> pd.DataFrame:
+        """Percent of sums of four numbers that ``tiny`` solves: rows are draws, columns prompts."""
+        found = self.table("scaling-laws/steps")
+        own = found[(found.preset == "tiny") & (found.changes == 3)]
+        own = own.assign(share=100 * own.right / own.problems)
+        return own.pivot(index="draw", columns="way", values="share")
+
     def refusing(self, kinds: Sequence[str], arm: str, letters: str) -> pd.Series:
         """Percent of answers of some classes to some kinds of test requests, by seed."""
         found = self.table("rbrm/classes")
@@ -320,6 +339,7 @@ VALUES: Mapping[str, Values] = {
     "instructions-matter": lambda r: r.held_out("tiny", TOLD) - r.held_out("tiny", UNTOLD),
     "more-clusters-help": lambda r: r.held_out("tiny", TOLD) - r.held_out("tiny", TOLD, 1),
     "instructions-hurt-small": lambda r: r.held_out("nano", TOLD) - r.held_out("nano", BASE),
+    "inside-is-worse": lambda r: r.passed_inside() - r.ended(),
     "size-knows-more": lambda r: _right(r, LARGE_BASE) - _right(r, SMALL_BASE),
     "frequent-facts-first": lambda r: r.third(SMALL_BASE, "most") - r.third(SMALL_BASE, "least"),
     "calibration-lost-on-facts": lambda r: _miscalibration(r, PTX) - _miscalibration(r, LARGE_BASE),
@@ -328,6 +348,7 @@ VALUES: Mapping[str, Values] = {
     "vote-helps": lambda r: r.voted(16)[SFT] - r.voted(1)[SFT],
     "steps-help": lambda r: _gain(r.cut_after(GRPO), 3, 0),
     "answers-grow": lambda r: _gain(r.solution_tokens(), GRPO, SFT),
+    "steps-help-untrained": lambda r: _gain(r.prompted_sums(), "with steps", "answer alone"),
     "rubric-less-over-refusal": lambda r: (
         r.refusing([LOOK_ALIKE], ALONE, "AB") - r.refusing([LOOK_ALIKE], RUBRIC, "AB")
     ),

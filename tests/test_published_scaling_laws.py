@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from tiny_models import causal_lm
 
 from benchmarks import scaling_laws
 from rlhf_lab.lineage.emergence import NATS, PROBABILITY, TOKENS, WHOLE, answer_tokens, metrics
@@ -16,6 +15,7 @@ from rlhf_lab.lineage.scaling_laws import fit_chinchilla, fit_kaplan
 from rlhf_lab.models import load_policy
 from rlhf_lab.shards import PretrainingData
 from rlhf_lab.world.suites import Item
+from tiny_models import causal_lm
 
 
 def read(name: str) -> pd.DataFrame:
