@@ -36,7 +36,7 @@ import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 from safetensors.torch import load_model, save_model
@@ -211,7 +211,7 @@ def grid_run(
         quiet=True,
     )  # fmt: skip
     each = recipe.batch_size * recipe.block_length
-    about = {"size": size, **counted(model), "seed": recipe.seed}
+    about: dict[str, Any] = {"size": size, **counted(model), "seed": recipe.seed}
     lost = {row["step"]: row["held_out_loss"] for row in log if "held_out_loss" in row}
     tokens = recipe.steps * each
     whole = {"tokens": tokens, "flops": training_flops(about["with_output"], tokens)}
@@ -241,14 +241,17 @@ def laws(runs: pd.DataFrame, inside: pd.DataFrame, draws: int) -> dict[str, pd.D
     """
     found: dict[str, list[dict[str, Any]]] = {"kaplan": [], "chinchilla": []}
     for kind, points in fitted(runs, inside).items():
-        for name, fit, column in (
-            ("kaplan", fit_kaplan, "in_blocks"), ("chinchilla", fit_chinchilla, "with_output"),
-        ):  # fmt: skip
-            data = [points[c].to_numpy(float) for c in (column, "tokens", "loss")]
-            every = [fit(*data), *bootstrap(fit, *data, draws=draws)]
+        text, losses = points.tokens.to_numpy(float), points.loss.to_numpy(float)
+        blocks, every = (points[c].to_numpy(float) for c in ("in_blocks", "with_output"))
+        by_blocks = bootstrap(fit_kaplan, blocks, text, losses, draws=draws)
+        by_all = bootstrap(fit_chinchilla, every, text, losses, draws=draws)
+        for name, laws_found in (
+            ("kaplan", [fit_kaplan(blocks, text, losses), *by_blocks]),
+            ("chinchilla", [fit_chinchilla(every, text, losses), *by_all]),
+        ):
             found[name] += [
-                {"points": kind, "draw": i, **dataclasses.asdict(law)}
-                for i, law in enumerate(every)
+                {"points": kind, "draw": i, **dataclasses.asdict(cast(Any, law))}
+                for i, law in enumerate(laws_found)
             ]
     return {name: pd.DataFrame(rows) for name, rows in found.items()}
 

@@ -24,6 +24,7 @@ Plan = Callable[..., tuple[float, float]]
 Finished = Callable[[pd.DataFrame], pd.DataFrame]
 
 _GRID = np.array(list(itertools.product((2e4, 7e4, 2.4e5), (6e4, 1.2e5, 2.4e5, 4.8e5)))).T
+_N, _D = _GRID
 _LAW = ParametricFit(E=0.8, A=90.0, B=900.0, alpha=0.4, beta=0.55)
 
 
@@ -37,7 +38,7 @@ def _signs(law: ParametricFit) -> np.ndarray:
 @check
 def nothing_off_costs_nothing(objective: Objective) -> None:
     """The losses of the law itself."""
-    losses = loss_by_size_and_data(*_GRID, _LAW)
+    losses = loss_by_size_and_data(_N, _D, _LAW)
     hint = "these losses are the law's own: no residual is left"
     near(called(objective, _signs(_LAW), *_GRID, losses), 0.0, "the objective", hint, 1e-12)
 
@@ -45,7 +46,7 @@ def nothing_off_costs_nothing(objective: Objective) -> None:
 @check
 def two_runs_by_hand(objective: Objective) -> None:
     """One residual inside of δ, one beyond."""
-    losses = loss_by_size_and_data(*_GRID, _LAW)[:2] * np.exp([5e-4, -0.2])
+    losses = loss_by_size_and_data(_N, _D, _LAW)[:2] * np.exp([5e-4, -0.2])
     wanted = 5e-4**2 / 2 + 1e-3 * (0.2 - 5e-4)
     hint = (
         "the first run is off by 0.0005 in the logarithm and costs half its square; the second is "
@@ -58,7 +59,7 @@ def two_runs_by_hand(objective: Objective) -> None:
 @check
 def one_bad_run_counts_once(objective: Objective) -> None:
     """Twice as far off costs twice as much, not four times."""
-    exact = loss_by_size_and_data(*_GRID, _LAW)
+    exact = loss_by_size_and_data(_N, _D, _LAW)
     costs = []
     for off in (0.2, 0.4):
         losses = exact.copy()
@@ -91,7 +92,7 @@ def _predicts(law: ParametricFit, planted: ParametricFit, tolerance: float, hint
 @check
 def a_planted_law_predicts(fit: Fit) -> None:
     """Losses without noise: just outside of the grid the law has to be right to half a percent."""
-    losses = loss_by_size_and_data(*_GRID, _LAW)
+    losses = loss_by_size_and_data(_N, _D, _LAW)
     law = _law(called(fit, *_GRID, losses))
     hint = (
         "the losses are a law's own. Does the search stop at once? Divide n, d by typical values "
@@ -103,7 +104,7 @@ def a_planted_law_predicts(fit: Fit) -> None:
 @check
 def two_sizes_are_refused(fit: Fit) -> None:
     """Or two amounts of text."""
-    losses = loss_by_size_and_data(*_GRID, _LAW)
+    losses = loss_by_size_and_data(_N, _D, _LAW)
     for row, name in enumerate(("sizes", "amounts of text")):
         some = np.isin(_GRID[row], np.unique(_GRID[row])[:2])
         try:
@@ -118,7 +119,7 @@ def two_sizes_are_refused(fit: Fit) -> None:
 @check
 def one_bad_run_moves_little(fit: Fit) -> None:
     """A run that diverged."""
-    losses = loss_by_size_and_data(*_GRID, _LAW)
+    losses = loss_by_size_and_data(_N, _D, _LAW)
     losses[5] *= 1.5
     hint = "one of the twelve runs went wrong; the sum of Huber losses hardly follows it"
     _predicts(_law(called(fit, *_GRID, losses)), _LAW, 0.03, hint)
@@ -128,7 +129,7 @@ def one_bad_run_moves_little(fit: Fit) -> None:
 def a_high_floor_is_found(fit: Fit) -> None:
     """Most of the loss cannot be taken away."""
     planted = ParametricFit(E=2.5, A=40.0, B=300.0, alpha=0.45, beta=0.6)
-    losses = loss_by_size_and_data(*_GRID, planted)
+    losses = loss_by_size_and_data(_N, _D, planted)
     hint = "here the floor is most of the loss: begin a search from a high floor, too"
     _predicts(_law(called(fit, *_GRID, losses)), planted, 0.005, hint)
 
