@@ -98,7 +98,7 @@ class Config:
     problems: int = 24
     examples: int = 3
     shown: int = 4
-    draws: int = 100
+    draws: int = 60
 
 
 def run() -> None:
