@@ -238,13 +238,6 @@ class Results:
         own = found[(found.tokens == least) & (found.of == 2 * least)]
         return own.groupby("seed").loss.mean()
 
-    def prompted_sums(self) -> pd.DataFrame:
-        """Percent of sums of four numbers that ``tiny`` solves: rows are draws, columns prompts."""
-        found = self.table("scaling-laws/steps")
-        own = found[(found.preset == "tiny") & (found.changes == 3)]
-        own = own.assign(share=100 * own.right / own.problems)
-        return own.pivot(index="draw", columns="way", values="share")
-
     def refusing(self, kinds: Sequence[str], arm: str, letters: str) -> pd.Series:
         """Percent of answers of some classes to some kinds of test requests, by seed."""
         found = self.table("rbrm/classes")
@@ -348,7 +341,6 @@ VALUES: Mapping[str, Values] = {
     "vote-helps": lambda r: r.voted(16)[SFT] - r.voted(1)[SFT],
     "steps-help": lambda r: _gain(r.cut_after(GRPO), 3, 0),
     "answers-grow": lambda r: _gain(r.solution_tokens(), GRPO, SFT),
-    "steps-help-untrained": lambda r: _gain(r.prompted_sums(), "with steps", "answer alone"),
     "rubric-less-over-refusal": lambda r: (
         r.refusing([LOOK_ALIKE], ALONE, "AB") - r.refusing([LOOK_ALIKE], RUBRIC, "AB")
     ),

@@ -1,4 +1,4 @@
-"""Scaling laws of our own, several metrics of the same answers, and steps in the prompt.
+"""Scaling laws of our own, and several metrics of the same answers.
 
 Writes ``book/results/scaling-laws``.
 
@@ -21,11 +21,6 @@ logarithm, than the law through finished runs; by Chinchilla's form.
 Emergence. The grid's models of the first seed, and the presets, read the questions and answers of
 two suites. The critique *comes out again* if on some suite whole answers stay below 1 % in at least
 half of the models, while among these the nats per token fall by half a nat or more.
-
-Steps. The two larger presets, which have not been fine-tuned, get four solved sums of two or four
-numbers, with steps or without, and one more to solve. Steps *help* if the share of right answers is
-higher with them for sums of four numbers, with the whole interval over draws of examples, for the
-largest preset.
 """
 
 from __future__ import annotations
@@ -43,10 +38,8 @@ from safetensors.torch import load_model, save_model
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from rlhf_lab.config import PretrainConfig
-from rlhf_lab.evaluate import answers
 from rlhf_lab.files import atomic_write
 from rlhf_lab.fingerprint import code_fingerprint, fingerprint
-from rlhf_lab.lineage import long_sums
 from rlhf_lab.lineage.emergence import answer_tokens, metrics
 from rlhf_lab.lineage.scaling_laws import bootstrap, fit_chinchilla, fit_kaplan
 from rlhf_lab.models import ASSETS, load_policy
@@ -59,7 +52,6 @@ from rlhf_lab.world import World
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "book" / "results" / "scaling-laws"
 PRESETS = ("nano", "micro", "tiny")
-BARE, STEPS = WAYS = ("answer alone", "with steps")
 FINISHED, INSIDE = "finished runs", "points inside of runs"
 SUITES = ("sums with steps/3", "translation/2")
 
@@ -75,8 +67,6 @@ class Config:
         recipe: all else of each run; the warm-up is a tenth of the steps.
         draws: of runs, for the intervals of the laws.
         questions: of each suite.
-        changes: numbers that are added or taken away in a sum.
-        problems: asked below each of ``examples`` draws of ``shown`` solved sums.
     """
 
     sizes: tuple[tuple[str, tuple[int, int, int]], ...] = (
@@ -94,10 +84,6 @@ class Config:
         )
     )
     questions: int = 100
-    changes: tuple[int, ...] = (1, 3)
-    problems: int = 24
-    examples: int = 3
-    shown: int = 4
     draws: int = 60
 
 
@@ -114,7 +100,6 @@ def run() -> None:
         "rates": pd.DataFrame(_rates(config)),
         **laws(runs, inside, config.draws),
         "emergence": _emergence(config),
-        "steps": _steps(config),
     }
     for name, table in tables.items():
         atomic_write(FOLDER / f"{name}.csv", table.to_csv(index=False, float_format="%.6g"))
@@ -298,58 +283,3 @@ def final_loss(preset: str) -> float:
     """Held-out loss of a shipped preset at its last step."""
     log = json.loads((ASSETS / preset / "training_log.json").read_text(encoding="utf-8"))
     return float([row["held_out_loss"] for row in log if "held_out_loss" in row][-1])
-
-
-# --- steps in the prompt --------------------------------------------------------------------------
-
-
-def _steps(config: Config) -> pd.DataFrame:
-    """Sums of each preset; read where this code has asked it."""
-    rows = []
-    for preset in PRESETS[1:]:
-        code = code_fingerprint("rlhf_lab.language_model", "rlhf_lab.lineage.long_sums")
-        asked_of = [config.changes, config.problems, config.examples, config.shown]
-        path = ROOT / "runs" / f"scaling-laws-sums-{preset}-{fingerprint([code, asked_of])}.json"
-        if not path.is_file():
-            model, tokenizer = load_policy(preset)
-            found = [
-                row
-                for changes in config.changes
-                for draw in range(config.examples)
-                for row in summed(config, model, tokenizer, preset, changes, draw)
-            ]
-            atomic_write(path, json.dumps(found))
-        rows += json.loads(path.read_text(encoding="utf-8"))
-    return pd.DataFrame(rows)
-
-
-def summed(
-    config: Config, model: Any, tokenizer: Any, preset: str, changes: int, draw: int
-) -> list[dict[str, Any]]:
-    """The same sums below the same examples, solved in both ways."""
-    shown = long_sums.long_sums("train", config.shown, draw, changes=changes)
-    problems = long_sums.long_sums("test", config.problems, draw, changes=changes)
-    rows = []
-    for way in WAYS:
-        solved = [p.bare_answer if way == BARE else p.solution for p in shown]
-        prefix = "".join(f"{p.text}{solution}\n" for p, solution in zip(shown, solved, strict=True))
-        longest = 5 if way == BARE else 8 * changes + 5
-        said = answers(
-            model, tokenizer, [p.text for p in problems], prefix=prefix, greedy=True,
-            max_new_tokens=longest,
-        )  # fmt: skip
-        pairs = list(zip(problems, said, strict=True))
-        right = sum(long_sums.answer_is_right(p, text) for p, text in pairs)
-        derived = [long_sums.derivation(p, text) == long_sums.RIGHT for p, text in pairs]
-        rows.append(
-            {
-                "preset": preset,
-                "changes": changes,
-                "draw": draw,
-                "way": way,
-                "problems": len(pairs),
-                "right": right,
-                "derived": sum(derived),
-            }
-        )
-    return rows
