@@ -31,7 +31,7 @@ import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pandas as pd
 from safetensors.torch import load_model, save_model
@@ -83,8 +83,8 @@ class Config:
             batch_size=2, held_out_blocks=64, log_every=125, evaluate_every=125
         )
     )
-    questions: int = 100
-    draws: int = 60
+    questions: int = 50
+    draws: int = 40
 
 
 def run() -> None:
@@ -220,23 +220,26 @@ def fitted(runs: pd.DataFrame, inside: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def laws(runs: pd.DataFrame, inside: pd.DataFrame, draws: int) -> dict[str, pd.DataFrame]:
-    """Both laws through both kinds of points; draw 0 is the fit, the others are resampled.
+    """Both laws through both kinds of points; draw 0 is the fit, the others resample the runs.
 
-    Kaplan's counts the weights of the blocks, Chinchilla's the output matrix, too.
+    Kaplan's counts the weights of the blocks, Chinchilla's the output matrix, too. Points inside
+    of three runs are no sample of runs, and are not resampled.
     """
     found: dict[str, list[dict[str, Any]]] = {"kaplan": [], "chinchilla": []}
     for kind, points in fitted(runs, inside).items():
         text, losses = points.tokens.to_numpy(float), points.loss.to_numpy(float)
         blocks, every = (points[c].to_numpy(float) for c in ("in_blocks", "with_output"))
-        by_blocks = bootstrap(fit_kaplan, blocks, text, losses, draws=draws)
-        by_all = bootstrap(fit_chinchilla, every, text, losses, draws=draws)
-        for name, laws_found in (
-            ("kaplan", [fit_kaplan(blocks, text, losses), *by_blocks]),
-            ("chinchilla", [fit_chinchilla(every, text, losses), *by_all]),
-        ):
+        through: dict[str, list[Any]] = {
+            "kaplan": [fit_kaplan(blocks, text, losses)],
+            "chinchilla": [fit_chinchilla(every, text, losses)],
+        }
+        if kind == FINISHED:
+            through["kaplan"] += bootstrap(fit_kaplan, blocks, text, losses, draws=draws)
+            through["chinchilla"] += bootstrap(fit_chinchilla, every, text, losses, draws=draws)
+        for name, every_law in through.items():
             found[name] += [
-                {"points": kind, "draw": i, **dataclasses.asdict(cast(Any, law))}
-                for i, law in enumerate(laws_found)
+                {"points": kind, "draw": i, **dataclasses.asdict(law)}
+                for i, law in enumerate(every_law)
             ]
     return {name: pd.DataFrame(rows) for name, rows in found.items()}
 

@@ -47,7 +47,8 @@ def test_the_laws_are_those_of_the_published_losses():
         table = read(name)
         for kind, points in seen.items():
             own = table[table.points == kind].set_index("draw")
-            assert own.index.to_list() == list(range(scaling_laws.Config().draws + 1))
+            draws = scaling_laws.Config().draws if kind == scaling_laws.FINISHED else 0
+            assert own.index.to_list() == list(range(draws + 1))
             law = fit(*(points[c].to_numpy(float) for c in (column, "tokens", "loss")))
             for constant, value in dataclasses.asdict(law).items():
                 assert own[constant][0] == pytest.approx(value, rel=0.02, abs=0.02), constant

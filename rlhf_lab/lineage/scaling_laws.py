@@ -77,7 +77,7 @@ def fit_power(x: np.ndarray, losses: np.ndarray) -> PowerFit:
 
 
 def log_huber(residuals: np.ndarray, delta: float = DELTA) -> float:
-    """Sum of Huber losses: r²/2 up to δ, δ(|r| − δ/2) beyond (label ``eq-chinchilla-objective``).
+    """Sum of Huber losses: r²/2 up to δ, δ(r − δ/2) beyond, r a size (``eq-chinchilla-objective``).
 
     Source: Huber (1964) as used in Hoffmann et al. (2022), §3.3, equation 3.
     """
