@@ -226,18 +226,6 @@ class Results:
         found = self.table("reasoning/curves")
         return found[found.k == 1].pivot(index="seed", columns="system", values="tokens")
 
-    def ended(self) -> pd.Series:
-        """Final loss of the shortest runs of the grid, mean over sizes, by seed."""
-        found = self.table("scaling-laws/runs")
-        return found[found.tokens == found.tokens.min()].groupby("seed").loss.mean()
-
-    def passed_inside(self) -> pd.Series:
-        """Loss with which runs of twice that length pass there, mean over sizes, by seed."""
-        found = self.table("scaling-laws/inside")
-        least = found.tokens.min()
-        own = found[(found.tokens == least) & (found.of == 2 * least)]
-        return own.groupby("seed").loss.mean()
-
     def refusing(self, kinds: Sequence[str], arm: str, letters: str) -> pd.Series:
         """Percent of answers of some classes to some kinds of test requests, by seed."""
         found = self.table("rbrm/classes")
@@ -332,7 +320,6 @@ VALUES: Mapping[str, Values] = {
     "instructions-matter": lambda r: r.held_out("tiny", TOLD) - r.held_out("tiny", UNTOLD),
     "more-clusters-help": lambda r: r.held_out("tiny", TOLD) - r.held_out("tiny", TOLD, 1),
     "instructions-hurt-small": lambda r: r.held_out("nano", TOLD) - r.held_out("nano", BASE),
-    "inside-is-worse": lambda r: r.passed_inside() - r.ended(),
     "size-knows-more": lambda r: _right(r, LARGE_BASE) - _right(r, SMALL_BASE),
     "frequent-facts-first": lambda r: r.third(SMALL_BASE, "most") - r.third(SMALL_BASE, "least"),
     "calibration-lost-on-facts": lambda r: _miscalibration(r, PTX) - _miscalibration(r, LARGE_BASE),
