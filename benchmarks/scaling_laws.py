@@ -16,7 +16,8 @@ Written before the runs of the largest amount. A law *predicts* it if for each s
 is inside of the law's 95 % interval: a bootstrap over the runs that were fitted, with the noise of
 one run added, which is the spread of seeds over all cells that have several. Points inside of a run
 *mislead* if the law through them is farther off the held-out runs, by mean absolute error of the
-logarithm, than the law through finished runs; by Chinchilla's form.
+logarithm, than the law through finished runs; by Chinchilla's form. (Over which cells the noise is
+taken was changed after the runs of the largest amount, before any second seed was run.)
 
 Emergence. The grid's models of the first seed, and the presets, read the questions and answers of
 two suites. The critique *comes out again* if on some suite whole answers stay below 1 % in at least
