@@ -10,16 +10,17 @@ How settings were chosen, for one draw or two, never on test sentences. Updates 
 taggers, by F1 on 300 sentences of the pool that were not drawn: BiLSTM with 800 sentences 0.82
 after 400, 0.96 after 1,200, 0.91 after 2,400 (BiLSTM-CRF 0.94, 0.97, 0.94; window of four 0.81,
 0.82, 0.82); with 200, 0.69 after 400 and 0.60 after 1,200; with 50, 0.33 and 0.30. The penalty of
-the CRF, on the same sentences, from 0.001 to 1: 0.003 is best or near it for every size (two
-draws: 0.32 and 0.41 with 50, 0.73 and 0.79 with 200, 0.97 and 0.98 with 800; the 0.3 in
-use before 0.20 and 0.29, 0.70 and 0.71, 0.95 and 0.96). Step sizes, batches and the share of
-unknown words for entities are from a few trials on the valid splits; sizes of states were not
-tuned. The CRF's penalty for EWT is the one that the chapter about it chose there. Updates of EWT's networks, by the accuracy on a fifth of
-the dev split: BiLSTM with letters 0.881 after 300, 0.913 after 1,000, 0.919 after 2,000; BiLSTM
-0.787 after 300, 0.860 after 1,000. Updates of the translators, by chrF on sentences of the pool that were not drawn, of one, two and three clauses,
-one seed: without attention 83, 59 and 51 after 1,500, 88, 63 and 54 after 3,000; with dot products
-100, 100 and 99.9 after 1,500; with additive scores 100 thrice after 1,000. The brief translators
-have the 500 updates that all had at first.
+the CRF, on the same sentences, from 0.001 to 1: 0.003 is best or near it for every size (two draws:
+0.32 and 0.41 with 50, 0.73 and 0.79 with 200, 0.97 and 0.98 with 800; the 0.3 in use before 0.20
+and 0.29, 0.70 and 0.71, 0.95 and 0.96). Step sizes, batches and the share of unknown words for
+entities are from a few trials on the valid splits; sizes of states were not tuned. The CRF's
+penalty for EWT is the one that the chapter about it chose there. Updates of EWT's networks, by the
+accuracy on a fifth of the dev split: BiLSTM with letters 0.881 after 300, 0.913 after 1,000, 0.919
+after 2,000; BiLSTM 0.787 after 300, 0.860 after 1,000. Updates of the translators, by chrF on
+sentences of the pool that were not drawn, of one, two and three clauses, one seed: without
+attention 83, 59 and 51 after 1,500, 88, 63 and 54 after 3,000; with dot products 100, 100 and 99.9
+after 1,500; with additive scores 100 thrice after 1,000. The brief translators have the 500 updates
+that all had at first.
 
 The brief taggers have the 400 updates that all had at first. These had been raised from 200 after a
 look at one seed's test scores, so the test sentences are not wholly untouched.

@@ -667,6 +667,39 @@ def worth(runs, prompted):
     return np.exp(np.interp(prompted, heights[i - 1 : i + 1], np.log(sizes[i - 1 : i + 1])))
 """,
     },
+    "law-objective": {
+        "scipy's Huber loss": """
+def objective(signs, n, d, losses):
+    from scipy.special import huber, logsumexp
+    e, a, b, alpha, beta = signs
+    terms = [np.full(len(n), e), a - alpha * np.log(n), b - beta * np.log(d)]
+    return huber(1e-3, logsumexp(terms, axis=0) - np.log(losses)).sum()
+""",
+    },
+    "law-fit": {
+        "the package's": """
+def fit(n, d, losses):
+    from rlhf_lab.lineage.scaling_laws import fit_chinchilla
+    return fit_chinchilla(n, d, losses)
+""",
+    },
+    "law-plan": {
+        "a search": """
+def plan(flops, loss, low=1e3, high=1e13):
+    from scipy.optimize import minimize_scalar
+    found = minimize_scalar(
+        lambda log_n: loss(np.exp(log_n), flops / 6 / np.exp(log_n)),
+        bounds=(np.log(low), np.log(high)), method="bounded",
+    )
+    return [np.exp(found.x), flops / 6 / np.exp(found.x)]
+""",
+    },
+    "law-finished": {
+        "a question to the table": """
+def finished(log):
+    return log.query("step == steps")
+""",
+    },
     "passes": {
         "the problem's own way": """
 def passes(problem, completion):

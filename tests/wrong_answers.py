@@ -3812,6 +3812,159 @@ def choose(samples, fits):
             "the_first_of_equals",
         ),
     ],
+    # --- scaling_laws -----------------------------------------------------------------------------
+    "law-objective": [
+        Wrong(
+            "losses in place of logarithms",
+            """
+def objective(signs, n, d, losses):
+    e, a, b, alpha, beta = signs
+    law = np.exp(e) + np.exp(a) / n**alpha + np.exp(b) / d**beta
+    off = np.abs(law - losses)
+    return np.where(off <= 1e-3, off**2 / 2, 1e-3 * (off - 5e-4)).sum()
+""",
+            "two_runs_by_hand",
+        ),
+        Wrong(
+            "squares everywhere",
+            """
+def objective(signs, n, d, losses):
+    e, a, b, alpha, beta = signs
+    law = np.exp(e) + np.exp(a) / n**alpha + np.exp(b) / d**beta
+    return ((np.log(law) - np.log(losses)) ** 2 / 2).sum()
+""",
+            "two_runs_by_hand",
+        ),
+        Wrong(
+            "E, A and B taken as they are",
+            """
+def objective(signs, n, d, losses):
+    e, a, b, alpha, beta = signs
+    off = np.abs(np.log(np.abs(e + a / n**alpha + b / d**beta)) - np.log(losses))
+    return np.where(off <= 1e-3, off**2 / 2, 1e-3 * (off - 5e-4)).sum()
+""",
+            "nothing_off_costs_nothing",
+        ),
+        Wrong(
+            "the excess over the cap is forgotten",
+            """
+def objective(signs, n, d, losses):
+    e, a, b, alpha, beta = signs
+    law = np.exp(e) + np.exp(a) / n**alpha + np.exp(b) / d**beta
+    off = np.minimum(np.abs(np.log(law) - np.log(losses)), 1e-3)
+    return (off**2 / 2).sum()
+""",
+            "two_runs_by_hand",
+        ),
+    ],
+    "law-fit": [
+        Wrong(
+            "no floor",
+            """
+def fit(n, d, losses):
+    if min(len(set(n)), len(set(d))) < 3:
+        raise ValueError
+    x, y = np.log(n / 7e4), np.log(d / 1.7e5)
+    def off(signs):
+        a, b, alpha, beta = signs
+        law = np.exp(a - alpha * x) + np.exp(b - beta * y)
+        return log_huber(np.log(law) - np.log(losses)) / 1e-3
+    a, b, alpha, beta = minimize(off, [0, 0, 0.3, 0.3], method="L-BFGS-B").x
+    return ParametricFit(0.0, np.exp(a) * 7e4**alpha, np.exp(b) * 1.7e5**beta, alpha, beta)
+""",
+            "a_planted_law_predicts",
+        ),
+        Wrong(
+            "Chinchilla's exponents for everybody",
+            """
+def fit(n, d, losses):
+    if min(len(set(n)), len(set(d))) < 3:
+        raise ValueError
+    columns = np.stack([np.ones_like(n), n**-0.34, d**-0.28], axis=1)
+    E, A, B = np.linalg.lstsq(columns, losses, rcond=None)[0]
+    return ParametricFit(E, A, B, 0.34, 0.28)
+""",
+            "a_planted_law_predicts",
+        ),
+        Wrong(
+            "two sizes are accepted",
+            """
+def fit(n, d, losses):
+    from rlhf_lab.scaling import BESIROGLU
+    if len(set(n)) < 3:
+        return BESIROGLU
+    return ParametricFit(E=0.8, A=90.0, B=900.0, alpha=0.4, beta=0.55)
+""",
+            "two_sizes_are_refused",
+        ),
+    ],
+    "law-plan": [
+        Wrong(
+            "text does not shrink as the model grows",
+            """
+def plan(flops, loss, low=1e3, high=1e13):
+    d = (flops / 6) ** 0.5
+    sizes = np.geomspace(low, high, 2001)
+    n = sizes[np.argmin([loss(n, d) for n in sizes])]
+    return n, flops / (6 * n)
+""",
+            "chinchilla_by_its_formula",
+        ),
+        Wrong(
+            "the six is forgotten",
+            """
+def plan(flops, loss, low=1e3, high=1e13):
+    sizes = np.geomspace(low, high, 2001)
+    n = sizes[np.argmin([loss(n, flops / n) for n in sizes])]
+    return n, flops / n
+""",
+            "all_is_spent",
+        ),
+        Wrong(
+            "twenty tokens for each weight",
+            """
+def plan(flops, loss, low=1e3, high=1e13):
+    n = (flops / 120) ** 0.5
+    return n, 20 * n
+""",
+            "chinchilla_by_its_formula",
+        ),
+        Wrong(
+            "the formula in place of the law that is given",
+            """
+def plan(flops, loss, low=1e3, high=1e13):
+    from rlhf_lab.scaling import HOFFMANN, compute_optimal
+    return compute_optimal(flops, HOFFMANN)
+""",
+            "any_law_will_do",
+        ),
+    ],
+    "law-finished": [
+        Wrong(
+            "the last row of each run",
+            """
+def finished(log):
+    return log.sort_values("step").groupby("run", sort=False).tail(1).sort_index()
+""",
+            "a_stopped_run_has_none",
+        ),
+        Wrong(
+            "the row that comes last in the table",
+            """
+def finished(log):
+    return log.drop_duplicates("run", keep="last")
+""",
+            "the_last_row_of_each",
+        ),
+        Wrong(
+            "the lowest loss of each run",
+            """
+def finished(log):
+    return log.loc[log.groupby("run").loss.idxmin()]
+""",
+            "a_stopped_run_has_none",
+        ),
+    ],
     # --- instruction_tuning -----------------------------------------------------------------------
     "may-tune": [
         Wrong(

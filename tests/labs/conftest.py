@@ -31,6 +31,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "sft/epochs.csv",
         "over-optimisation/best_of_n.csv",
         "over-optimisation/course.csv",
+        "scaling-laws/runs.csv",
+        "scaling-laws/inside.csv",
     ):
         (results / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / "book/results" / name, results / name)

@@ -15,9 +15,11 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy.optimize import minimize
 
 pytest.importorskip("jupytext", reason="needs the extra [labs]")
 
@@ -27,9 +29,11 @@ from rlhf_lab import checks
 from rlhf_lab.labs import editions
 from rlhf_lab.labs.masters import Exercise, Master, nbgrader, read_master
 from rlhf_lab.lineage.sandbox import run
+from rlhf_lab.lineage.scaling_laws import log_huber
 from rlhf_lab.lineage.votes import majority
 from rlhf_lab.objectives import gae, pass_at_k
 from rlhf_lab.paradigms.crf import DEFAULT_TEMPLATES
+from rlhf_lab.scaling import ParametricFit
 from wrong_answers import WRONG, Wrong
 
 ROOT = Path(__file__).parents[2]
@@ -64,6 +68,10 @@ def names(master: Master) -> dict[str, Any]:
         "usual": USUAL,
         **tables,
         "DEFAULT_TEMPLATES": DEFAULT_TEMPLATES,
+        "np": np,
+        "minimize": minimize,
+        "log_huber": log_huber,
+        "ParametricFit": ParametricFit,
         "pass_at_k": pass_at_k,
         "majority": majority,
         "combinations": itertools.combinations,
