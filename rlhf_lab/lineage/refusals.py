@@ -106,10 +106,13 @@ def requests(
         return world.prompts(split, count, start, kind="open_qa", hard=kind, unseen=unseen)
     rng = random.Random(f"requests:{world.seed}:{kind}:{split}:{unseen}:{seed}")
     found: dict[str, Prompt] = {}
-    for _ in range(50 * count + 1000):
+    in_vain = 0  # draws since the last new request
+    while in_vain < 50 * len(found) + 1000:
         made = _request(rng, kind, unseen)
-        if split_of("request", *made.meta["combination"]) == split:
-            found.setdefault(made.text, made)
+        in_vain += 1
+        if split_of("request", *made.meta["combination"]) == split and made.text not in found:
+            found[made.text] = made
+            in_vain = 0
         if len(found) == count:
             return list(found.values())
     raise InputError("count", count, f"at most {len(found)} requests", "ask for fewer")
