@@ -19,7 +19,6 @@ the true one of four statements.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import json
 import random
 import time
@@ -31,7 +30,7 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.sweep import CONFIG, WORK
+from benchmarks.sweep import CONFIG, GAMMAS, chain_of, policy_of
 from rlhf_lab.evaluate import Candidate, LanguageModel, Neural, answers
 from rlhf_lab.files import atomic_write
 from rlhf_lab.fingerprint import code_fingerprint, fingerprint
@@ -46,10 +45,8 @@ from rlhf_lab.lineage.knowledge import (
     solved_questions,
 )
 from rlhf_lab.models import load_policy
-from rlhf_lab.pipeline import Chain, seeded
 from rlhf_lab.provenance import manifest
 from rlhf_lab.records import Prompt
-from rlhf_lab.sweep import Cell, Grid, sweep
 from rlhf_lab.world import World
 from rlhf_lab.world.grammar import RELATIONS, fill
 from rlhf_lab.world.judge import read
@@ -58,9 +55,7 @@ from rlhf_lab.world.prompts import split_of
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "book" / "results" / "knowledge"
 SEEDS = CONFIG.seeds
-PPO = CONFIG.chain.ppo
 SIZES = ("nano", "micro", "tiny")
-GAMMAS = {"PPO, γ = 0": 0.0, "PPO-ptx": PPO.gamma}
 TRAINED = ("base", "SFT", *GAMMAS)
 FEW_SHOT = {f"{size}, examples": size for size in SIZES}
 SYSTEMS = (*FEW_SHOT, *TRAINED)
@@ -136,27 +131,8 @@ def _system(name: str, seed: int, config: Config) -> tuple[Candidate, Any]:
         return Candidate(
             model, solved_questions(world, shots=config.examples, seed=seed)
         ), tokenizer
-    chain = _chain(seed)
-    if name in GAMMAS:
-        folder = _grid().run_folder(Cell("ppo", seed, PPO.beta, GAMMAS[name]))
-        return Candidate(load_policy(folder / "final")[0]), chain.tokenizer
-    return Candidate(chain.sft if name == "SFT" else chain.base), chain.tokenizer
-
-
-@functools.cache
-def _grid() -> Grid:
-    """The sweep at the default β; it is run for policies that are missing."""
-    wanted = dataclasses.replace(CONFIG, betas=(PPO.beta,), gammas=tuple(GAMMAS.values()))
-    grid = Grid(wanted, WORK.resolve())
-    runs = [cell for cell in grid.cells if cell.policy == "ppo"]
-    if not all((grid.run_folder(cell) / "final").is_dir() for cell in runs):
-        sweep(wanted.chain, wanted.betas, wanted.gammas, wanted.seeds, WORK)
-    return grid
-
-
-@functools.lru_cache(maxsize=1)
-def _chain(seed: int) -> Chain:
-    return Chain(seeded(CONFIG.chain, seed), _grid().chain_folder(seed), quiet=True)
+    chain = chain_of(seed)
+    return Candidate(policy_of(name, chain)), chain.tokenizer
 
 
 def _lines(

@@ -36,7 +36,7 @@ from typing import Any
 import pandas as pd
 from torch import nn
 
-from benchmarks.sweep import CONFIG, WORK
+from benchmarks.sweep import CONFIG, chain_of, policy_of
 from rlhf_lab.checkpoints import clear_checkpoints
 from rlhf_lab.data import read_jsonl, write_jsonl
 from rlhf_lab.encoding import encode_prompts
@@ -44,13 +44,12 @@ from rlhf_lab.evaluate import answers, exact_kl, gold_report, rm_scores, win_rat
 from rlhf_lab.files import atomic_write
 from rlhf_lab.fingerprint import code_fingerprint, fingerprint
 from rlhf_lab.models import ScalarModel, load_policy, reward_function, save_policy
-from rlhf_lab.pipeline import PEOPLE, RANKING_START, Chain, sample_rankings, seeded
+from rlhf_lab.pipeline import PEOPLE, RANKING_START, Chain, sample_rankings
 from rlhf_lab.ppo import PPOTrainer
 from rlhf_lab.provenance import manifest
 from rlhf_lab.records import Prompt, Ranking
 from rlhf_lab.reward import pair_accuracy, train_reward_model
 from rlhf_lab.runtime import completing
-from rlhf_lab.sweep import Cell, Grid, sweep
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "book" / "results" / "second-round"
@@ -120,24 +119,10 @@ def _key(config: Config) -> str:
     return fingerprint([code, dataclasses.asdict(config), dataclasses.asdict(CONFIG)])
 
 
-@functools.cache
-def _grid() -> Grid:
-    """The sweep at the defaults; policies that are missing are trained."""
-    ppo = CONFIG.chain.ppo
-    wanted = dataclasses.replace(CONFIG, betas=(ppo.beta,), gammas=(ppo.gamma,), seeds=SEEDS)
-    grid = Grid(wanted, WORK.resolve())
-    cells = [cell for cell in grid.cells if cell.policy == "ppo"]
-    if not all((grid.run_folder(cell) / "final").is_dir() for cell in cells):
-        sweep(wanted.chain, wanted.betas, wanted.gammas, wanted.seeds, WORK)
-    return grid
-
-
 @functools.lru_cache(maxsize=1)
 def _bench(seed: int, config: Config, folder: Path) -> Bench:
-    grid, ppo = _grid(), CONFIG.chain.ppo
-    chain = Chain(seeded(CONFIG.chain, seed), grid.chain_folder(seed), quiet=True)
-    first = grid.run_folder(Cell("ppo", seed, ppo.beta, ppo.gamma)) / "final"
-    return Bench(chain, load_policy(first)[0], config, folder)
+    chain = chain_of(seed)
+    return Bench(chain, policy_of("PPO-ptx", chain), config, folder)
 
 
 class Bench:

@@ -8,7 +8,7 @@ pretraining text is that of the model from which their PPO starts (appendix C.3)
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,9 +66,42 @@ def train_sft(
     """
     rows = encode_demonstrations(demonstrations, tokenizer, config.max_length)
     rows += _pretraining_rows(pretrain, len(rows), config)
+    collate = functools.partial(collate_completions, pad=tokenizer.pad_token_id)
+    return train_rows(
+        model,
+        tokenizer,
+        rows,
+        collate,
+        config,
+        output_dir=output_dir,
+        callback=callback,
+        resume=resume,
+        trackers=trackers,
+        quiet=quiet,
+    )
+
+
+def train_rows(
+    model: PreTrainedModel | Any,
+    tokenizer: PreTrainedTokenizerBase,
+    rows: Sequence[Any],
+    collate: Callable[[Sequence[Any]], dict[str, Tensor]],
+    config: SFTConfig,
+    *,
+    output_dir: str | Path | None = None,
+    callback: Callback | None = None,
+    resume: bool = False,
+    trackers: Sequence[str] = (),
+    quiet: bool = True,
+) -> list[dict[str, Any]]:
+    """:func:`train_sft` on rows that are tokens already, with labels of the caller's choice.
+
+    Args:
+        rows: with ``ids``, the token ids.
+        collate: rows -> ``input_ids``, ``attention_mask`` and ``labels``, int64 (B, T).
+    """
     base = unwrap(model)
     check_fits([row.ids for row in rows], base, tokenizer)
-    collate = functools.partial(collate_completions, pad=tokenizer.pad_token_id)
 
     def build(arguments: dict[str, Any], optimizers: tuple[Any, Any]) -> DemonstrationTrainer:
         return DemonstrationTrainer(

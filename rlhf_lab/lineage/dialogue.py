@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-import trl
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
@@ -26,12 +25,11 @@ from rlhf_lab.encoding import IGNORED, pad_right, require_special_tokens
 from rlhf_lab.errors import InputError
 from rlhf_lab.lineage.instruction_tuning import graded
 from rlhf_lab.records import Demonstration, Prompt
-from rlhf_lab.sft import DemonstrationTrainer
-from rlhf_lab.supervised import check_fits, stand_in, train
+from rlhf_lab.sft import train_rows
 from rlhf_lab.world import lexicon
 from rlhf_lab.world.answers import right_answer
 from rlhf_lab.world.grammar import RELATIONS, fill, the
-from rlhf_lab.world.prompts import ASKED, SPLITS, check_split, draw_category, split_of
+from rlhf_lab.world.prompts import ASKED, check_split, draw_category, list_of, split_of
 
 if TYPE_CHECKING:
     from rlhf_lab.world import World
@@ -195,26 +193,8 @@ def train_chats(
     """
     rows = [encode_chat(messages, tokenizer, config.max_length) for messages in conversations]
     rows[0].learnt(mask)
-    check_fits([row.ids for row in rows], model, tokenizer)
     collate = functools.partial(collate_chats, pad=tokenizer.pad_token_id, mask=mask)
-
-    def build(arguments: dict[str, Any], optimizers: tuple[Any, Any]) -> DemonstrationTrainer:
-        return DemonstrationTrainer(
-            model=model,
-            args=trl.SFTConfig(**arguments, dataset_kwargs={"skip_prepare_dataset": True}),
-            data_collator=collate,
-            train_dataset=stand_in(rows),
-            processing_class=tokenizer,
-            optimizers=optimizers,
-        )
-
-    try:
-        return train(
-            "SFT", build, model, rows, collate, config, config.micro_batch_size,
-            output_dir=None, callback=None, resume=False, trackers=(), quiet=True, first_row={},
-        )  # fmt: skip
-    finally:
-        vars(model).pop("forward", None)  # TRL's, bound to this model: see rlhf_lab.sft
+    return train_rows(model, tokenizer, rows, collate, config)
 
 
 @torch.no_grad()
@@ -374,18 +354,7 @@ def _about_lists(world: World, rng: random.Random, split: str, kinds: Sequence[s
 
 
 def _list(category: str, value: str, number: int, rng: random.Random) -> Prompt:
-    n = lexicon.NUMBERS[number]
-    what = {
-        "use": f"{n} things with which you can {value}",
-        "object_colour": f"{n} things that are {value}",
-        "material": f"{n} things made of {value}",
-        "skill": f"{n} who can {value}",
-        "food": f"{n} who eat {value}",
-        "fear": f"{n} who are afraid of {value}",
-        "animals": f"{n} animals",
-        "foods": f"{n} kinds of food",
-        "places": f"{n} places",
-    }[category]
+    what = list_of(category, value, lexicon.NUMBERS[number])
     meta = {"task": "list", "hard": "", "category": category, "value": value, "number": number}
     return Prompt(f"{rng.choice(('name', 'list', 'tell me'))} {what}.\n", "brainstorming", meta)
 
@@ -454,7 +423,7 @@ def ask(
 
 
 __all__ = [
-    "ALL", "ASSISTANTS", "FACTS", "FIRST", "FOLLOW_UPS", "LAST", "LISTS", "MASKS", "SPLITS",
+    "ALL", "ASSISTANTS", "FACTS", "FIRST", "FOLLOW_UPS", "LAST", "LISTS", "MASKS",
     "TEMPLATE", "Chat", "Exchange", "Message", "as_chat", "as_lines", "ask", "chat_prompt",
     "check_messages", "collate_chats", "conversation", "encode_chat", "fit_turns", "history",
     "repeats", "right", "spelt_out", "to_messages", "train_chats", "turn_loss", "whole",

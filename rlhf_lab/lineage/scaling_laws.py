@@ -205,7 +205,7 @@ def bootstrap(
     draws: int = 200,
     seed: int = 0,
 ) -> list[Fit]:
-    """The law fitted again and again to as many runs, drawn .
+    """The law fitted again and again to as many runs, drawn with replacement.
 
     A draw in which a law has no fit (too few sizes or amounts of text) is drawn anew.
 

@@ -277,11 +277,9 @@ def _risky(_k: Knowledge, rng: random.Random, hard: str, unseen: bool) -> Made:
     return text, (good, who[slot]), {"task": task, "about": who[slot]}
 
 
-def _brainstorming(k: Knowledge, rng: random.Random, hard: str, unseen: bool) -> Made:
-    category, value, fitting = draw_category(k, rng)
-    number = rng.randint(2, min(4, len(fitting)))
-    n = lexicon.NUMBERS[number]
-    what = {
+def list_of(category: str, value: str, n: str) -> str:
+    """What a list of ``n`` (a number in words) is asked to hold."""
+    return {
         "use": f"{n} things with which you can {value}",
         "object_colour": f"{n} things that are {value}",
         "material": f"{n} things made of {value}",
@@ -292,6 +290,13 @@ def _brainstorming(k: Knowledge, rng: random.Random, hard: str, unseen: bool) ->
         "foods": f"{n} kinds of food",
         "places": f"{n} places",
     }[category]
+
+
+def _brainstorming(k: Knowledge, rng: random.Random, hard: str, unseen: bool) -> Made:
+    category, value, fitting = draw_category(k, rng)
+    number = rng.randint(2, min(4, len(fitting)))
+    n = lexicon.NUMBERS[number]
+    what = list_of(category, value, n)
     text = f"{'please give me' if unseen else rng.choice(('name', 'list', 'tell me'))} {what}."
     if hard:
         text = f"{rng.choice(UNSEEN_BAIT if unseen else BAIT)} {text}"
