@@ -53,8 +53,8 @@ THE_WORD = "U02:%x[0,0]\n"  # the plain template
 class Config:
     """What is trained and tested.
 
-    Steps, updates and rates were chosen on texts of the training pool that nothing was fitted to;
-    no test text took part.
+    Steps, updates, rates and the CRF's penalty were chosen on texts of the training pool that
+    nothing was fitted to; no test text took part.
 
     Attributes:
         sizes: labelled texts or sentences of the trained methods.
@@ -68,6 +68,7 @@ class Config:
         short: pieces that a solved example has at most.
         rate: peak learning rate of the fine-tuned body.
         random_rate: of the same body from random weights.
+        l2: penalty of the CRF's weights.
     """
 
     sizes: tuple[int, ...] = (16, 64, 256, 1024)
@@ -83,6 +84,7 @@ class Config:
     short: int = 30
     rate: float = 5e-4
     random_rate: float = 1e-3
+    l2: float = 0.003
 
 
 class Method(Protocol):
@@ -145,7 +147,7 @@ def method(task: str, name: str, labels: int, seed: int, config: Config) -> Meth
         if texts:
             return text_features.feature_classifier(expert=name == FEATURES)
         templates = DEFAULT_TEMPLATES if name == FEATURES else THE_WORD
-        return CRFTagger(templates, l2=0.3, max_iterations=80)
+        return CRFTagger(templates, l2=config.l2, max_iterations=80)
     place = config.sizes.index(labels) if labels in config.sizes else 0
     if name == NETWORK:
         settings: dict[str, Any] = {"steps": config.updates[place], "batch_size": 16, "seed": seed}
