@@ -87,6 +87,8 @@ def test_pages_load_only_what_they_use(small_site: Path) -> None:
         page = path.read_text(encoding="utf-8")
         assert "fontawesome.js" not in page, path
         assert ("mathjax/startup.js" in page) == ('class="math' in page), path
+        assert "<script src=" not in page or path.name == "search.html", path  # all others wait
+        assert len(re.findall(r"/?_static/(?!components/)[^\"]*\.css", page)) <= 4, path
         assert ('src="searchindex.js"' in page) == (path.name == "search.html"), path
         assert page.index("<meta charset") < 100, path  # a browser looks for it in 1,024 bytes
 

@@ -75,6 +75,10 @@ def test_every_page(
         page = (site / name).read_text(encoding="utf-8")
         if 'http-equiv="refresh"' not in page:  # that one shows another page
             assert figures == page.count('class="rl-plot"')
+        if 'class="math' in page:
+            seen.page.mouse.move(9, 9)  # formulas come when a reader moves
+            seen.page.wait_for_selector("html[data-formulas=set]", state="attached")
+            assert seen.page.locator("mjx-merror").count() == 0, name
         seen.page.wait_for_load_state("networkidle")
         size = seen.page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
         assert size[0] <= size[1], f"{name} scrolls sideways at {width} px: {size[0]} px wide"

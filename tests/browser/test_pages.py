@@ -48,6 +48,28 @@ def test_the_data_of_a_figure_by_keyboard(small_address: str, visit: Any, tmp_pa
     assert len(lines) == 1 + table.locator("tbody tr").count()
 
 
+def test_formulas_off_the_screen_come_when_a_reader_moves(small_address: str, visit: Any) -> None:
+    """MathJax is large: a page whose first screen has no formula does not ask for it."""
+    page = visit(f"{small_address}/book/index.html").page
+    page.set_viewport_size({"width": 1280, "height": 60})  # of the title alone
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.reload(wait_until="networkidle")
+    assert asked and not [url for url in asked if "mathjax" in url]
+    assert page.locator(".math").count() > page.locator("mjx-container").count() == 0
+    page.mouse.move(9, 9)
+    page.wait_for_selector("html[data-formulas=set]", state="attached")
+    assert page.locator(".math mjx-container").count() == page.locator(".math").count()
+
+
+def test_formulas_come_to_a_reader_who_never_moves(small_address: str, visit: Any) -> None:
+    page = visit(f"{small_address}/book/index.html").page
+    page.set_viewport_size({"width": 1280, "height": 60})
+    page.reload()
+    page.wait_for_selector("html[data-formulas=set]", state="attached")
+    assert page.locator(".math mjx-container").count() == page.locator(".math").count()
+
+
 def test_a_wide_equation_shows_its_beginning(small_address: str, visit: Any) -> None:
     page = visit(f"{small_address}/book/index.html", width=360).page
     page.wait_for_selector("div.math mjx-math")

@@ -15,13 +15,15 @@ from pathlib import Path
 
 from sphinx.application import Sphinx
 
-from rlhf_book import disk
+from rlhf_book import disk, loading
 from rlhf_book.icons import inline_icons
 
 _INLINE_SCRIPT = re.compile(r"<script(?![^>]*\bsrc=)([^>]*)>(.*?)</script>", re.DOTALL)
 _HANDLER = re.compile(r'\son[a-z]+="([^"]*)"')
 _INDEX = re.compile(r'<script src="([^"]*)searchindex\.js"></script>')
-_MATHJAX = re.compile(r'\s*<script[^>]*src="[^"]*/vendor/mathjax/startup\.js[^"]*"></script>')
+_MATHJAX = re.compile(
+    r'\s*<script[^>]*src="([^"]*_static/)(vendor/mathjax/startup\.js[^"]*)"></script>'
+)
 _FORMULA = re.compile(r'class="[^"]*\bmath\b')
 _HEAD = '<head><meta charset="utf-8">'
 _POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>')
@@ -83,11 +85,12 @@ def finish_pages(app: Sphinx, exception: Exception | None) -> None:
         whole = bare.replace(_HEAD, "<head>", 1).replace("<head>", head, 1)
         if whole != found[path]:
             path.write_text(whole, encoding="utf-8")
+    loading.remove_unused(root / "_static", list(pages.values()))
 
 
 def finished(page: str, path: Path, root: Path) -> str:
     """A page as the theme has written it, mended."""
-    whole = inline_icons(mend(page), root)
+    whole = loading.lighten(inline_icons(mend(page), root), root / "_static")
     return disk.with_note(whole) if path == root / "search.html" else whole
 
 
@@ -123,8 +126,9 @@ def mend(page: str) -> str:
     # The index of the whole book comes when a reader searches, but for the page of results.
     if 'id="search-results"' not in page:
         page = _INDEX.sub(r'<script defer src="\1_static/search-on-demand.js"></script>', page)
-    # Sphinx loads MathJax on the first page too, which has no formulas.
-    return page if _FORMULA.search(page) else _MATHJAX.sub("", page)
+    # Sphinx loads MathJax on the first page too, which has no formulas; elsewhere it can wait.
+    late = r'<script defer src="\1formulas.js" data-mathjax="\1\2"></script>'
+    return _MATHJAX.sub(late if _FORMULA.search(page) else "", page)
 
 
 def inline_scripts(page: str) -> list[str]:
