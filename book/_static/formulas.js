@@ -1,7 +1,7 @@
 // Sets a page's formulas. MathJax is large: it is fetched at once where a formula is on the first
 // screen, else when the reader first moves, and after some seconds in any case. Formulas on the
-// screen come first; the others follow in idle moments, one at a time, so that the page answers
-// meanwhile. A classic script, so that it also runs on pages opened from disk.
+// screen come first; the others follow one at a time, so that the page answers meanwhile.
+// A classic script, so that it also runs on pages opened from disk.
 (() => {
   "use strict";
   const PATIENCE = 5000; // milliseconds
@@ -13,7 +13,9 @@
     return formula.checkVisibility() && bottom > 0 && top < innerHeight;
   };
 
-  const idle = () => new Promise((go) => (window.requestIdleCallback ?? setTimeout)(go));
+  // Between two tasks a page answers. (An idle moment may never come: a page that nobody looks at
+  // has none.)
+  const pause = () => new Promise((go) => setTimeout(go));
 
   const set = async () => {
     await MathJax.startup.promise;
@@ -22,7 +24,7 @@
     const rest = all.filter((formula) => !first.includes(formula));
     await MathJax.typesetPromise(first);
     for (const formula of rest) {
-      await idle();
+      await pause();
       await MathJax.typesetPromise([formula]);
     }
     document.documentElement.dataset.formulas = "set";

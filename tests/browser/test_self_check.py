@@ -56,7 +56,8 @@ def test_by_mouse(questions: Any) -> None:
     check(form)
     (right,) = said(form)
     assert right.startswith("Right The minimum picks the constant term:")
-    form.locator("fieldset .rl-check-said mjx-container").wait_for()
+    seen.page.wait_for_selector("html[data-formulas=set]", state="attached")
+    assert form.locator("fieldset .rl-check-said mjx-container").is_visible()
     form.get_by_role("button", name=LABELS["show"]).click()
     assert [text.split()[0] for text in said(form)] == ["Not", "Right", "Not"]
     assert said(form)[2] == "Not right Nor does <img src=x onerror=alert(1)>."
