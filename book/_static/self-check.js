@@ -19,7 +19,7 @@
     const inputs = [...form.querySelectorAll("fieldset input")];
     const slots = [...form.querySelectorAll(".rl-check-slot")];
     const status = form.querySelector("[role=status]");
-    const [, show] = form.querySelectorAll("button");
+    const show = form.querySelector(".rl-check-bar button[type=button]"); // code above has some to copy it
     const answers = [...form.querySelectorAll(".rl-check-answer")].map((place, i) => ({
       place,
       feedback: place.querySelector(".rl-check-feedback"),
