@@ -31,7 +31,13 @@ from benchmarks.report import write
 
 ROOT = Path(__file__).parents[1]
 SITE = ROOT / "_build" / "html"
-PAGES = ("book/index", "book/part2/ppo-ptx", "book/reference/equations", "book/reference/glossary")
+PAGES = (
+    "book/index",
+    "book/part1/feature-templates",
+    "book/part2/ppo-ptx",
+    "book/reference/equations",
+    "book/reference/glossary",
+)
 CATEGORIES = ("performance", "accessibility", "best-practices", "seo")
 VISITS = 3
 _CHROME = "--chrome-flags=--headless=new --no-sandbox --disable-gpu"

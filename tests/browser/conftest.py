@@ -23,6 +23,7 @@ import pytest
 
 from rlhf_lab.widgets.files import DRAWINGS, STATIC, bundle
 
+pytest.register_assert_rewrite("every_page")
 ROOT = Path(__file__).parents[2]
 BUILT = ROOT / "_build" / "html"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")

@@ -1,6 +1,7 @@
 """Every page of the site, as readers meet it: light and dark, on a phone and on a desk.
 
-A walk opens all pages of one context, whose cache keeps scripts and fonts as a reader's does.
+A walk opens all pages of one context, whose cache keeps scripts and fonts as a reader's does. Each
+width has a test file of its own, so that two processes can walk side by side.
 """
 
 from __future__ import annotations
@@ -8,10 +9,6 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import Any
-
-import pytest
-
-pytestmark = pytest.mark.browser
 
 # Serious findings that are the theme's, with no harm to a reader that we know of: none so far.
 KNOWN_AXE: frozenset[str] = frozenset()
@@ -61,11 +58,8 @@ def wear(page: Any, scheme: str) -> None:
     page.evaluate(SETTLED)
 
 
-@pytest.mark.parametrize("piece", range(PIECES))
-@pytest.mark.parametrize("width", [1280, 320])  # 320: zoomed to 400 %, or a small phone
-def test_every_page(
-    site: Path, address: str, visit: Any, run_axe: Any, width: int, piece: int
-) -> None:
+def walk(site: Path, address: str, visit: Any, run_axe: Any, width: int, piece: int) -> None:
+    """Open every so many-th page at a width; the first page that fails a reader fails the walk."""
     names = pages(site)
     assert len(names) >= 4
     looked_at: set[str] = set()
