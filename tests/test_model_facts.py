@@ -48,7 +48,6 @@ COPIED = {
     ("gpt-4o-2024-05-13", "price_out"): "$15",
     ("gpt-4o-2024-05-13", "audio_fastest"): "232 ms",
     ("gpt-4o-2024-05-13", "audio_mean"): "320 ms",
-    ("gpt-4o-2024-05-13", "draws"): "25 March 2025",
     ("gpt-4o-2024-08-06", "price_in"): "$2.50",
     ("o1-preview", "price_in"): "$15",
     ("o1-preview", "price_out"): "$60",
