@@ -27,6 +27,7 @@ from benchmarks import (
     leakage,
     lighthouse,
     matmul_share,
+    more_than_text,
     one_task,
     over_optimisation,
     page_models,
@@ -86,6 +87,7 @@ BENCHMARKS = {
     "in_context_cost": in_context_cost,
     "reasoning": reasoning,
     "dialogue": dialogue,
+    "more_than_text": more_than_text,
     "second_round": second_round,
     "claims": claims,
 }

@@ -241,6 +241,20 @@ class Results:
         share: pd.Series = 100 * own.right / own.questions
         return share.groupby(own.seed).mean()
 
+    def about_colours(self, system: str, name: str) -> pd.Series:
+        """Percent of a set of questions about pictures answered rightly, with their own picture."""
+        found = self.table("more-than-text/answers")
+        own = found[(found.system == system) & (found.set == name) & (found.picture == OWN)]
+        own = own.set_index("seed")
+        return 100 * own.right / own["count"]
+
+    def drawn_pairs(self, system: str, things: str) -> pd.Series:
+        """Percent of things in question that are drawn rightly from a caption, by seed."""
+        found = self.table("more-than-text/writing")
+        own = found[(found.system == system) & (found.task == "draw") & (found.things == things)]
+        own = own.set_index("seed")
+        return 100 * own["pair"] / own["count"]
+
     def of_ceiling(self) -> pd.DataFrame:
         """Percent of what noise allows that the reward model reaches, by group of labelers."""
         found = self.table("behaviour/reward_model")
@@ -258,6 +272,8 @@ PROGRAMS, NO_PROGRAMS = "with programs", "without programs"
 TOLD, UNTOLD = "instructions", "inputs alone"
 MORE, MORE_FALSE = "SFT, more of the usual", "SFT, more false premises"
 GRPO, SINGLE = "GRPO", "single turns"
+PARTS, OWN = "parts", "its own"  # of more_than_text
+SEEN, NEW = "as trained", "held out"
 BASE, PROMPTED, SFT, PPO, PTX = "base", "prompted base", "SFT", "PPO, γ = 0", "PPO-ptx"
 SMALL_BASE, LARGE_BASE = "nano, examples", "tiny, examples"
 BETA, GAMMA = 0.02, 1.0  # the defaults
@@ -344,6 +360,10 @@ VALUES: Mapping[str, Values] = {
     ),
     "conversations-teach-follow-ups": lambda r: r.follow_ups(ASSISTANTS) - _best_form(r, SINGLE),
     "loss-on-users-too": lambda r: r.follow_ups(ALL) - r.follow_ups(ASSISTANTS),
+    "usual-answers-without-looking": lambda r: (
+        r.about_colours(PARTS, "usual") - r.about_colours(PARTS, "unusual")
+    ),
+    "draws-what-it-never-saw": lambda r: r.drawn_pairs(PARTS, NEW) - r.drawn_pairs(PARTS, SEEN),
 }
 
 

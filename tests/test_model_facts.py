@@ -46,6 +46,8 @@ COPIED = {
     ("gpt-4", "context"): "8,192",
     ("gpt-4o-2024-05-13", "price_in"): "$5",
     ("gpt-4o-2024-05-13", "price_out"): "$15",
+    ("gpt-4o-2024-05-13", "audio_fastest"): "232 ms",
+    ("gpt-4o-2024-05-13", "audio_mean"): "320 ms",
     ("gpt-4o-2024-08-06", "price_in"): "$2.50",
     ("o1-preview", "price_in"): "$15",
     ("o1-preview", "price_out"): "$60",

@@ -867,4 +867,48 @@ def rates(must_refuse, letters):
             "wrong refusals": wilson(np.isin(safe, ["A", "B"]).sum(), len(safe))}
 """,
     },
+    "cut-patches": {
+        "one square after the other": """
+def cut(pixels, size):
+    height, width, _ = pixels.shape
+    squares = []
+    for y in range(0, height, size):
+        for x in range(0, width, size):
+            squares.append(pixels[y : y + size, x : x + size].flatten())
+    return torch.stack(squares)
+""",
+    },
+    "nearest-code": {
+        "torch's own distance, and a loop": """
+def codes_of(squares, entries):
+    return torch.stack([torch.cdist(s[None], entries)[0].argmin() for s in squares])
+""",
+        "the longer formula's shorter half": """
+def codes_of(squares, entries):
+    return (squares @ entries.T - (entries**2).sum(1) / 2).argmax(1)
+""",
+    },
+    "stream-row": {
+        "targets as they are made, moved at the end": """
+def row(picture, pairs):
+    ids, targets = [*picture], [-100] * len(picture)
+    for question, answer in pairs:
+        ids.extend(question)
+        targets.extend([-100] * len(question))
+        ids.extend(answer)
+        targets.extend(answer)
+    return [ids, targets[1:] + [-100]]
+""",
+    },
+    "patches-in": {
+        "masked_scatter": """
+def vectors_of(ids, table, squares, matrix, patch):
+    return table[ids].masked_scatter((ids == patch)[:, None], squares @ matrix)
+""",
+        "token by token": """
+def vectors_of(ids, table, squares, matrix, patch):
+    seen = iter(squares)
+    return torch.stack([next(seen) @ matrix if i == patch else table[i] for i in ids])
+""",
+    },
 }

@@ -4650,4 +4650,198 @@ def rates(must_refuse, letters):
             "wilsons_ends",
         ),
     ],
+    # --- multimodal_tokens --------------------------------------------------------------------
+    "cut-patches": [
+        Wrong(
+            "stripes of the right shape",
+            """
+def cut(pixels, size):
+    return pixels.reshape(-1, size * size * pixels.shape[2])
+""",
+            "squares_hold_together",
+        ),
+        Wrong(
+            "top to bottom first",
+            """
+def cut(pixels, size):
+    height, width, channels = pixels.shape
+    grid = pixels.reshape(height // size, size, width // size, size, channels)
+    return grid.permute(2, 0, 1, 3, 4).reshape(-1, size * size * channels)
+""",
+            "squares_hold_together",
+        ),
+        Wrong(
+            "as many lines as columns",
+            """
+def cut(pixels, size):
+    side = pixels.shape[0] // size
+    squares = []
+    for r in range(side):
+        for c in range(side):
+            square = pixels[r * size : (r + 1) * size, c * size : (c + 1) * size]
+            squares.append(square.reshape(-1))
+    return torch.stack(squares)
+""",
+            "squares_come_in_reading_order",
+        ),
+        Wrong(
+            "all reds, then all greens",
+            """
+def cut(pixels, size):
+    height, width, channels = pixels.shape
+    grid = pixels.reshape(height // size, size, width // size, size, channels)
+    return grid.permute(0, 2, 4, 1, 3).reshape(-1, size * size * channels)
+""",
+            "colours_stay_with_their_pixel",
+        ),
+    ],
+    "nearest-code": [
+        Wrong(
+            "the farthest",
+            """
+def codes_of(squares, entries):
+    return ((squares[:, None] - entries[None]) ** 2).sum(-1).argmax(1)
+""",
+            "the_nearest_entry_is_taken",
+        ),
+        Wrong(
+            "the inner product alone",
+            """
+def codes_of(squares, entries):
+    return (squares @ entries.T).argmax(1)
+""",
+            "long_entries_win_nothing",
+        ),
+        Wrong(
+            "lengths, but not halved",
+            """
+def codes_of(squares, entries):
+    return (squares @ entries.T - entries.norm(dim=1)).argmax(1)
+""",
+            "long_entries_win_nothing",
+        ),
+        Wrong(
+            "the entries in place of their numbers' type",
+            """
+def codes_of(squares, entries):
+    return ((squares[:, None] - entries[None]) ** 2).sum(-1).argmin(1).float()
+""",
+            "whole_numbers_come_out",
+        ),
+    ],
+    "stream-row": [
+        Wrong(
+            "answers behind all questions",
+            """
+def row(picture, pairs):
+    ids = list(picture)
+    for question, _ in pairs:
+        ids += question
+    start = len(ids)
+    for _, answer in pairs:
+        ids += answer
+    return ids, [-100] * (start - 1) + ids[start:] + [-100]
+""",
+            "everything_is_in_the_row",
+        ),
+        Wrong(
+            "the first token of each answer",
+            """
+def row(picture, pairs):
+    ids, answers = list(picture), [False] * len(picture)
+    for question, answer in pairs:
+        ids += [*question, *answer]
+        answers += [False] * len(question) + [True] + [False] * (len(answer) - 1)
+    return ids, [i if a else -100 for i, a in zip(ids[1:], answers[1:])] + [-100]
+""",
+            "only_answers_are_predicted",
+        ),
+        Wrong(
+            "questions too",
+            """
+def row(picture, pairs):
+    ids = list(picture)
+    for question, answer in pairs:
+        ids += [*question, *answer]
+    return ids, [-100] * (len(picture) - 1) + ids[len(picture) :] + [-100]
+""",
+            "only_answers_are_predicted",
+        ),
+        Wrong(
+            "each token predicts itself",
+            """
+def row(picture, pairs):
+    ids, targets = list(picture), [-100] * len(picture)
+    for question, answer in pairs:
+        ids += [*question, *answer]
+        targets += [-100] * len(question) + list(answer)
+    return ids, targets
+""",
+            "one_place_before_it_stands",
+        ),
+        Wrong(
+            "the picture's list grows",
+            """
+def row(picture, pairs):
+    ids, answers = picture, [False] * len(picture)
+    for question, answer in pairs:
+        ids += [*question, *answer]
+        answers += [False] * len(question) + [True] * len(answer)
+    return ids, [i if a else -100 for i, a in zip(ids[1:], answers[1:])] + [-100]
+""",
+            "nothing_given_is_changed",
+        ),
+    ],
+    "patches-in": [
+        Wrong(
+            "no words at all",
+            """
+def vectors_of(ids, table, squares, matrix, patch):
+    return squares @ matrix
+""",
+            "words_come_from_the_table",
+        ),
+        Wrong(
+            "added to the token's own row",
+            """
+def vectors_of(ids, table, squares, matrix, patch):
+    vectors = table[ids]
+    vectors[ids == patch] += squares @ matrix
+    return vectors
+""",
+            "patches_come_through_the_matrix",
+        ),
+        Wrong(
+            "the first patch everywhere",
+            """
+def vectors_of(ids, table, squares, matrix, patch):
+    vectors = table[ids]
+    vectors[ids == patch] = (squares @ matrix)[:1]
+    return vectors
+""",
+            "patches_come_through_the_matrix",
+        ),
+        Wrong(
+            "written into the table",
+            """
+def vectors_of(ids, table, squares, matrix, patch):
+    table[patch] = 0
+    vectors = table[ids]
+    vectors[ids == patch] = squares @ matrix
+    return vectors
+""",
+            "words_come_from_the_table",
+        ),
+        Wrong(
+            "a picture is always there",
+            """
+def vectors_of(ids, table, squares, matrix, patch):
+    first = int((ids == patch).nonzero()[0])
+    vectors = table[ids]
+    vectors[ids == patch] = squares @ matrix
+    return vectors
+""",
+            "a_row_without_a_picture_passes",
+        ),
+    ],
 }

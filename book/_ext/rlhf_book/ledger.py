@@ -35,7 +35,7 @@ VERDICTS = (
 SUBJECTS = (
     "preference", "tax", "truth", "toxicity", "labelers", "stages", "failures", "proxy", "code",
     "examples", "instructions", "calibration", "prediction", "reasoning", "refusals",
-    "dialogue", "rounds",
+    "dialogue", "rounds", "pictures",
 )  # fmt: skip
 WHY = ("contrary", "undecided")  # for a claim that was not reproduced; in this order on the page
 DIGITS = {
@@ -114,6 +114,7 @@ def label(claim: Claim) -> str:
         "refusals": _("Refusals"),
         "dialogue": _("Dialogue"),
         "rounds": _("Rounds of feedback"),
+        "pictures": _("Pictures"),
     }
     why = {"contrary": _("the contrary holds here"), "undecided": _("our runs leave it open")}
     subject = subjects[claim["about"]]
