@@ -14,7 +14,7 @@ from rlhf_lab.lineage.multimodal import Training
 from rlhf_lab.lineage.scenes import Scene, Thing
 
 SMALL = study.Measured(
-    training=Training(width=16, layers=1, heads=2, steps=2, batch_size=4),
+    training=Training(width=16, layers=1, heads=2, steps=2, batch_size=8),
     watched=(1, 2), validation=3, tests=4, written=3, kept=2, early=1,
 )  # fmt: skip
 

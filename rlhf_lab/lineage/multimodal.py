@@ -563,7 +563,7 @@ def _continued(model: Reader, rows: Sequence[Row], longest: int) -> list[list[in
 
 def _continued_by_patches(model: Reader, rows: Sequence[Row], longest: int) -> list[list[int]]:
     """The same where patches are no tokens; all rows are pictures, and so of one length."""
-    batch = collate(rows)
+    batch = collate([row._replace(loss=[False] * len(row.ids)) for row in rows])
     ids = batch.ids
     for _ in range(longest):
         last = torch.arange(1, len(rows) + 1) * ids.shape[1] - 1
