@@ -186,6 +186,10 @@ def visit(chromium: Any) -> Iterator[Any]:
         page.on("response", lambda r: r.status >= 400 and seen.errors.append(f"{r.status} {r.url}"))
         page.on("request", lambda r: r.url.startswith(own) or seen.foreign.append(r.url))
         page.goto(url, wait_until="load")
+        scripts = options.get("java_script_enabled", True)
+        if scripts and page.locator("script[data-mathjax]").count():
+            page.mouse.move(1, 1)  # formulas come when a reader moves, and then the page is still
+            page.wait_for_selector("html[data-formulas=set]", state="attached")
         return seen
 
     yield open_page
