@@ -10,7 +10,7 @@
 
   const onScreen = (formula) => {
     const { top, bottom } = formula.getBoundingClientRect();
-    return formula.checkVisibility() && bottom > 0 && top < innerHeight;
+    return bottom > 0 && top < innerHeight; // one that is hidden has no height, at 0
   };
 
   // Between two tasks a page answers. (An idle moment may never come: a page that nobody looks at

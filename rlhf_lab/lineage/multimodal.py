@@ -357,8 +357,6 @@ class Training:
         steps, batch_size: updates, and rows per update (those that a system has no tokens for are
             left out).
         learning_rate: at the peak; warm-up over 5 % of the steps, then half a cosine.
-        whole_stream: loss on every token in place of what comes second; a patch that is not a
-            token carries none.
         seed: of weights, scenes and their order.
     """
 
@@ -368,7 +366,6 @@ class Training:
     steps: int = 1500
     batch_size: int = 32
     learning_rate: float = 3e-3
-    whole_stream: bool = False
     seed: int = 0
 
 
@@ -427,18 +424,14 @@ class Batch(NamedTuple):
     targets: Tensor  # (N,)
 
 
-def collate(rows: Sequence[Row], *, whole_stream: bool = False) -> Batch:
-    """Pad rows on the right.
-
-    Args:
-        whole_stream: loss on every token but the first and those that are continuous patches.
-    """
+def collate(rows: Sequence[Row]) -> Batch:
+    """Pad rows on the right. A row's first token and patches that are no codes carry no loss."""
     length = max(len(row.ids) for row in rows)
     ids = torch.full((len(rows), length), PAD)
     marked = torch.zeros((len(rows), length), dtype=torch.bool)
     for number, row in enumerate(rows):
         ids[number, : len(row.ids)] = torch.tensor(row.ids)
-        marked[number, : len(row.ids)] = True if whole_stream else torch.tensor(row.loss)
+        marked[number, : len(row.ids)] = torch.tensor(row.loss)
     marked[:, 0] = False
     marked &= ids != PATCH
     squares = [row.squares for row in rows if row.squares is not None]
@@ -489,7 +482,7 @@ def train(
         share = warmup_cosine(step, settings.steps, warmup)
         for group in optimizer.param_groups:
             group["lr"] = settings.learning_rate * share
-        loss = stream_loss(model, collate(rows, whole_stream=settings.whole_stream))
+        loss = stream_loss(model, collate(rows))
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)

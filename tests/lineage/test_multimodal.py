@@ -104,9 +104,11 @@ def test_batches_predict_the_next_token():
     rows = [Row("", [11, 12, 13, 14], [False, False, True, True]), Row("", [15, 16], [True, True])]
     batch = multimodal.collate(rows)
     assert batch.at.tolist() == [1, 2, 4] and batch.targets.tolist() == [13, 14, 16]
-    whole = multimodal.collate(rows, whole_stream=True)
+    everywhere = [row._replace(loss=[True] * len(row.ids)) for row in rows]
+    whole = multimodal.collate(everywhere)
     assert whole.targets.tolist() == [12, 13, 14, 16]
-    seen = multimodal.collate([multimodal.answer_row(CONTINUOUS, PIXELS, ASKED)], whole_stream=True)
+    row = multimodal.answer_row(CONTINUOUS, PIXELS, ASKED)
+    seen = multimodal.collate([row._replace(loss=[True] * len(row.ids))])
     assert PATCH not in seen.targets.tolist() and seen.squares is not None
     assert seen.squares.shape == (9, 48)
 

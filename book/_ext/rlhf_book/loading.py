@@ -32,7 +32,7 @@ def lighten(page: str, static: Path) -> str:
         static: folder of the site's assets, in which the sheet is written.
     """
     page = with_one_sheet(page, static)
-    if 'id="search-results"' in page:  # its scripts count on each other's order
+    if 'id="search-results"' in page:  # all that it shows comes from its scripts: none can wait
         return page
     # Small, and inline scripts write into it before any that waits.
     options = static / "documentation_options.js"
