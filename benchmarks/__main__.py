@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from benchmarks import (
+    after_rlhf,
     architectures,
     behaviour,
     bug_clinic,
@@ -88,6 +89,7 @@ BENCHMARKS = {
     "reasoning": reasoning,
     "dialogue": dialogue,
     "more_than_text": more_than_text,
+    "after_rlhf": after_rlhf,
     "second_round": second_round,
     "claims": claims,
 }
