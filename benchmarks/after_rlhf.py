@@ -26,6 +26,7 @@ import json
 import os
 import random
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,8 @@ SEEDS = (0, 1, 2, 3, 4)
 SFT, PPO, DPO = "SFT", "PPO", "DPO"
 PEOPLE, EXAMINER, PROMPTED, OWN = "people", "examiner", "prompted", "own likelihood"
 TABLES = ("runs", "curves", "answers")
+Task = tuple[int, int]
+"""A seed and the place of an arm; −1 for the comparison of judges."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +126,8 @@ def run() -> None:
     missing = [task for task in tasks if not _path(task, settings).is_file()]
     with interruptible() as interrupt:
         work = functools.partial(_do, settings=settings)
-        for outcome in run_tasks(work, missing, len(os.sched_getaffinity(0)), interrupt, _chain_of):
+        needs = functools.partial(_chain_of, missing=missing)
+        for outcome in run_tasks(work, missing, len(os.sched_getaffinity(0)), interrupt, needs):
             print(outcome.task, outcome.error or "done", flush=True)
     found = {task: _read(_path(task, settings)) for task in tasks}
     judges: list[dict[str, Any]] = []
@@ -146,25 +150,30 @@ def run() -> None:
     atomic_write(FOLDER / "manifest.json", json.dumps(about, indent=2, ensure_ascii=False) + "\n")
 
 
-def _chain_of(task: tuple[int, int]) -> tuple[int, int] | None:
+def _chain_of(task: Task, missing: Sequence[Task]) -> Task | None:
     """Runs of a seed need its chain, which the comparison of judges makes."""
     seed, place = task
-    first = (seed, -1)
-    return None if place < 0 or _path(first, Measured()).is_file() else first
+    return (seed, -1) if place >= 0 and (seed, -1) in missing else None
 
 
-def _path(task: tuple[int, int], settings: Measured) -> Path:
+@functools.cache
+def _work(settings: Measured) -> Path:
+    """Where is kept what this code has measured."""
     code = code_fingerprint(
         "rlhf_lab.lineage.dpo", "rlhf_lab.lineage.critic_free", "rlhf_lab.lineage.ai_feedback",
         "rlhf_lab.ppo", "rlhf_lab.yardstick",
     )  # fmt: skip
     key = fingerprint([code, dataclasses.asdict(settings), dataclasses.asdict(CONFIG.chain)])
+    return ROOT / "runs" / f"published-after-rlhf-{key}"
+
+
+def _path(task: Task, settings: Measured) -> Path:
     seed, place = task
     name = "judges" if place < 0 else "-".join(map(str, dataclasses.astuple(ARMS[place])))
-    return ROOT / "runs" / f"published-after-rlhf-{key}" / f"{seed}-{name}.json"
+    return _work(settings) / f"{seed}-{name}.json"
 
 
-def _do(task: tuple[int, int], *, settings: Measured) -> None:
+def _do(task: Task, *, settings: Measured) -> None:
     seed, place = task
     started = time.process_time()
     chain = chain_of(seed)
