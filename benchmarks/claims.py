@@ -255,6 +255,25 @@ class Results:
         own = own.set_index("seed")
         return 100 * own["pair"] / own["count"]
 
+    def after(
+        self, column: str, method: str, labels: str = "people", epochs: int = 1
+    ) -> pd.Series:
+        """A column of the runs of a method at β = 0.1, by seed."""
+        own = self._tenth("after-rlhf/runs", method, labels, epochs)
+        return own.set_index("seed")[column]
+
+    def better_answers(self) -> pd.Series:
+        """log(π/π_ref) of the better answers of a batch, last tenth of DPO's steps, by seed."""
+        own = self._tenth("after-rlhf/curves", "DPO", "people", 1)
+        late = own[own.step > 0.9 * own.step.max()]
+        means: pd.Series = late.groupby("seed").better.mean()
+        return means
+
+    def _tenth(self, name: str, method: str, labels: str, epochs: int) -> pd.DataFrame:
+        found = self.table(name)
+        same = (found.method == method) & (found.labels == labels) & (found.epochs == epochs)
+        return found[same & (found.beta == 0.1)]
+
     def of_ceiling(self) -> pd.DataFrame:
         """Percent of what noise allows that the reward model reaches, by group of labelers."""
         found = self.table("behaviour/reward_model")
@@ -279,6 +298,7 @@ SMALL_BASE, LARGE_BASE = "nano, examples", "tiny, examples"
 BETA, GAMMA = 0.02, 1.0  # the defaults
 ENDINGS = "suite/story ending/0"
 FEW, MANY, SMALL = "few", "many", "one layer"  # reward models of the over-optimisation runs
+PLAIN_PPO = "PPO"  # of after_rlhf
 ALONE, RUBRIC = "RM alone", "RM + rubric"
 Values = Callable[[Results], pd.Series]
 VALUES: Mapping[str, Values] = {
@@ -362,6 +382,13 @@ VALUES: Mapping[str, Values] = {
     "loss-on-users-too": lambda r: r.follow_ups(ALL) - r.follow_ups(ASSISTANTS),
     "usual-answers-without-looking": lambda r: (
         r.about_colours(PARTS, "usual") - r.about_colours(PARTS, "unusual")
+    ),
+    "dpo-over-ppo": lambda r: r.after("gold", "DPO") - r.after("gold", PLAIN_PPO),
+    "rloo-over-ppo": lambda r: r.after("gold", "RLOO") - r.after("gold", PLAIN_PPO),
+    "dpo-lowers-the-better": lambda r: r.better_answers(),
+    "dpo-over-trains": lambda r: r.after("gold", "DPO") - r.after("gold", "DPO", epochs=3),
+    "ai-labels-match": lambda r: 100 * (
+        r.after("win_rate/heldout", "DPO", "examiner") - r.after("win_rate/heldout", "DPO")
     ),
     "draws-what-it-never-saw": lambda r: r.drawn_pairs(PARTS, NEW) - r.drawn_pairs(PARTS, SEEN),
 }
