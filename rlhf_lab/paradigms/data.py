@@ -318,6 +318,9 @@ def uci_sentiment(split: str) -> Labelled:
     ``$RLHF_LAB_DATA/uci-sentiment/imdb.json``, ``yelp.json`` and ``amazon.json`` (or ``.json.gz``).
     A sentence that comes twice is kept once. Splits are ours, by the rule of Fernwick's.
 
+    Licence: the package is under MIT and names none for the sentences, whose page at UCI it links
+    to. Nothing of them is shipped with this project.
+
     Args:
         split: "train" (1,801 sentences), "valid" (613) or "test" (568).
 
@@ -358,7 +361,9 @@ def read_uci(text: str) -> dict[str, str]:
 def sst2(split: str, count: int) -> Labelled:
     """Sentences of film reviews that are "good" or "bad": SST-2 of GLUE, through ``datasets``.
 
-    Read from ``$RLHF_LAB_DATA/sst2`` (a folder that ``save_to_disk`` wrote), else from the hub.
+    Read from ``$RLHF_LAB_DATA/sst2`` (a folder that ``save_to_disk`` wrote), else from the hub,
+    whose own checks of a download are all that is checked. Ask the hub's page for the licence;
+    nothing of the set is shipped with this project.
 
     Args:
         split: "train" or "validation"; the labels of the test split are not public.

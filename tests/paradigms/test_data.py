@@ -252,6 +252,28 @@ def test_the_labelled_sentences_are_whole_and_know_what_words_mean():
         assert len(said) > 10 and said.count(label) > 0.85 * len(said)
 
 
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_film_reviews_come_from_a_folder_that_datasets_wrote(tmp_path, monkeypatch, split):
+    datasets = pytest.importorskip("datasets")
+    rows = {"train": ("a bore ", "a feast "), "validation": ("a joy ", "a mess ")}
+    labels = {"train": [0, 1], "validation": [1, 0]}
+    whole = datasets.DatasetDict(
+        {
+            own: datasets.Dataset.from_dict({"sentence": list(said), "label": labels[own]})
+            for own, said in rows.items()
+        }
+    )
+    whole.save_to_disk(str(tmp_path / "sst2"))
+    monkeypatch.setenv("RLHF_LAB_DATA", str(tmp_path))
+    read = data.sst2(split, 5)
+    assert read.texts == tuple(text.strip() for text in rows[split])
+    assert read.labels == tuple(("bad", "good")[label] for label in labels[split])
+    assert read.wordings == ("", "") and data.sst2(split, 1) == read.take([0])
+    (tmp_path / "sst2" / "dataset_dict.json").unlink()
+    with pytest.raises(InputError, match="a folder with sst2 in it"):
+        data.sst2(split, 5)
+
+
 def _verdict(text):
     """The label of a review, read by rules that know nothing of how it was written."""
     good = "|".join(lexicon.POSITIVE)
