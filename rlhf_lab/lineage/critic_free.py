@@ -14,6 +14,7 @@ import copy
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -129,12 +130,13 @@ def train_critic_free(
             warm = 0.1 + 0.9 * iteration / config.warmup_steps if config.warmup_steps else 1.0
             optimizer.param_groups[0]["lr"] = min(warm, 1.0) * config.learning_rate
             chosen = order.indices(iteration).repeat_interleave(group_size).tolist()
-            generator = torch.Generator().manual_seed((config.seed << 32) + iteration)
+            # Not torch's generator on the CPU: it reads 32 bits of a seed.
+            generator = np.random.default_rng((config.seed, iteration))
             shape = len(chosen), config.max_response_length
             rollout = collect(
                 logits, fixed, reward, _NoValue(), [rows[i] for i in chosen], config,
                 eos_token_id=eos, pad_token_id=pad,
-                uniform=torch.rand(shape, generator=generator, dtype=torch.float64),
+                uniform=torch.from_numpy(generator.random(shape)),
             )  # fmt: skip
             norms = _update(logits, rollout, optimizer, average, config, method, group_size)
             scores = rollout.scores.view(-1, group_size)

@@ -346,7 +346,7 @@ def test_the_penalty_keeps_the_policy_near_its_reference(method):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_same_seed_same_run_and_another_seed_another_run(method):
-    runs = [run(method, seed=seed) for seed in (0, 0, 1)]
+    runs = [run(method, prompts=[[8]], seed=seed) for seed in (0, 0, 1)]  # no order to differ
     assert torch.equal(weights(runs[0][0]), weights(runs[1][0]))
     assert torch.equal(weights(runs[0][1]), weights(runs[1][1]))
     assert runs[0][2] == runs[1][2]
