@@ -63,7 +63,7 @@ from rlhf_lab.yardstick import Yardstick
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "book" / "results" / "after-rlhf"
-SEEDS = (0, 1, 2, 3, 4)
+SEEDS = CONFIG.seeds
 SFT, PPO, DPO = "SFT", "PPO", "DPO"
 PEOPLE, EXAMINER, PROMPTED, OWN = "people", "examiner", "prompted", "own likelihood"
 TABLES = ("runs", "curves", "answers")

@@ -14,7 +14,6 @@ import copy
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -23,6 +22,7 @@ from rlhf_lab.config import PPOConfig
 from rlhf_lab.data import IndexSampler
 from rlhf_lab.encoding import require_special_tokens
 from rlhf_lab.errors import DivergenceError, InputError
+from rlhf_lab.generation import uniform_numbers
 from rlhf_lab.lineage.reasoning import group_advantages, grpo_loss
 from rlhf_lab.models import EMA, PolicyLogits, Reward, trainable
 from rlhf_lab.ppo_inputs import check_models, token_prompts
@@ -130,13 +130,11 @@ def train_critic_free(
             warm = 0.1 + 0.9 * iteration / config.warmup_steps if config.warmup_steps else 1.0
             optimizer.param_groups[0]["lr"] = min(warm, 1.0) * config.learning_rate
             chosen = order.indices(iteration).repeat_interleave(group_size).tolist()
-            # Not torch's generator on the CPU: it reads 32 bits of a seed.
-            generator = np.random.default_rng((config.seed, iteration))
             shape = len(chosen), config.max_response_length
             rollout = collect(
                 logits, fixed, reward, _NoValue(), [rows[i] for i in chosen], config,
                 eos_token_id=eos, pad_token_id=pad,
-                uniform=torch.from_numpy(generator.random(shape)),
+                uniform=uniform_numbers(config.seed, iteration, shape),
             )  # fmt: skip
             norms = _update(logits, rollout, optimizer, average, config, method, group_size)
             scores = rollout.scores.view(-1, group_size)
