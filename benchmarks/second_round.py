@@ -82,8 +82,8 @@ def run() -> None:
     """Train and measure what is missing, write the tables."""
     started, config = time.time(), Config()
     found: Rows = {table: [] for table in TABLES}
-    for arm in (START, *ARMS):
-        for seed in SEEDS:
+    for seed in SEEDS:
+        for arm in (START, *ARMS):
             for table, rows in _measured(arm, seed, config).items():
                 found[table] += [{"seed": seed, "arm": arm, **row} for row in rows]
     for name, rows in found.items():
@@ -264,7 +264,10 @@ class Bench:
         texts = self.answers(policy)
         report = gold_report(world, self.prompts, texts)
         model = self.reward_model(arm)
-        row: dict[str, Any] = {"gold": float(report.gold.mean()), "words": report.words.mean()}
+        row: dict[str, Any] = {
+            "gold": float(report.gold.mean()),
+            "words": float(report.words.mean()),
+        }
         rivals = {"first": self.first_texts}
         if policy is not self.first:
             rivals["same"] = self.control_texts
@@ -282,9 +285,9 @@ class Bench:
         longest = self.chain.config.rm.max_length
         kinds = report.groupby("kind").gold.agg(["mean", "count"]).reset_index()
         accuracy = [
-            {"answers": name, **dict(rows.iloc[-1][["pairs", "accuracy"]])}
+            {"answers": name, "pairs": int(every.pairs), "accuracy": float(every.accuracy)}
             for name, rankings in self.tests.items()
-            for rows in [pair_accuracy(model, tokenizer, rankings, max_length=longest)]
+            for every in [pair_accuracy(model, tokenizer, rankings, max_length=longest).iloc[-1]]
         ]
         counted = [] if arm == SAME else self.new_rankings(arm)
         return {

@@ -1,22 +1,16 @@
-"""What the chapter on dialogue prints: the questions again, an arm of each benchmark when small."""
+"""What the chapter on dialogue prints: the questions again, an arm when small."""
 
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 import pandas as pd
 import pytest
-from small_chain import small_chain
 
 from benchmarks import dialogue as published
-from benchmarks import second_round
-from rlhf_lab.evaluate import answers, gold_report
 from rlhf_lab.lineage.dialogue import ASSISTANTS, FOLLOW_UPS, MASKS, Message, encode_chat, whole
-from rlhf_lab.models import load_policy, save_policy
-from rlhf_lab.pipeline import Chain
+from rlhf_lab.models import load_policy
 from rlhf_lab.world import World
-from tiny_models import causal_lm
 
 WORLD, CONFIG = World(0), published.Config()
 SMALL = dataclasses.replace(CONFIG, demonstrations=8, conversations=8, asked=2, kept=1)
@@ -73,27 +67,3 @@ def test_an_arm_on_tiny_settings(arm: str, monkeypatch: pytest.MonkeyPatch) -> N
     assert len(rows) == len(published.FORMS) * (len(FOLLOW_UPS) + 1)
     assert (rows.questions == 2).all() and tables["loss"][0]["nats"] > 0
     assert len(tables["samples"]) == 3 * (len(FOLLOW_UPS) + 1)
-
-
-def test_a_second_round_on_tiny_settings(fernwick_model: Path, tmp_path: Path) -> None:
-    tokenizer = load_policy(str(fernwick_model))[1]
-    model = causal_lm(vocab_size=len(tokenizer), positions=512)
-    folder = save_policy(model, tokenizer, tmp_path / "model")
-    config = small_chain(folder, evaluation_prompts=4, steps=1)
-    chain = Chain(dataclasses.replace(config, reward_start="sft"), tmp_path / "chain", quiet=True)
-    small = second_round.Config(rankings=4, steps=2, every=1, asked=4, ranked=3)
-    bench = second_round.Bench(chain, chain.sft, small, tmp_path)
-    rows = {second_round.START: bench.start()}
-    rows |= {arm: bench.arm(arm) for arm in second_round.ARMS}
-    gold = gold_report(
-        WORLD, chain.test_prompts, answers(chain.sft, chain.tokenizer, chain.test_prompts)
-    ).gold
-    start = rows[second_round.START]["policies"][0]
-    assert start["gold_of_sweep"] == pytest.approx(gold.mean()) and start["kl"] < 1e-6
-    same, fresh, more = (rows[arm] for arm in second_round.ARMS)
-    assert same["policies"][0]["win_over_same/heldout"] == 0.5
-    assert [len(r["curves"]) for r in (same, fresh, more)] == [2, 2, 2]
-    assert not same["rankings"] and fresh["rankings"][0]["prompts"] <= 4
-    scores = [r["curves"][0]["objective/scores"] for r in (same, fresh, more)]
-    lengths = [r["curves"][0]["objective/kl"] for r in (same, fresh, more)]
-    assert len(set(scores)) == 3 and lengths[0] == lengths[1] == lengths[2]  # one batch
