@@ -184,7 +184,7 @@ def test_every_run_and_every_iteration_draws_with_numbers_of_its_own():
         for seed in (0, 1, 2, 7, 2**31 - 1)
         for iteration in (0, 1, 2, 90, 10_000)
     }
-    assert all(x.dtype == torch.float64 and 0 <= x.min() and x.max() < 1 for x in drawn.values())
+    assert all(x.dtype == torch.float64 and x.min() >= 0 and x.max() < 1 for x in drawn.values())
     assert len({tuple(x.flatten().tolist()) for x in drawn.values()}) == len(drawn)
     assert torch.equal(drawn[7, 2], uniform_numbers(7, 2, (2, 3)))
     own = [(2_654_435_761 * seed) % 2**32 for seed in range(1000)]
