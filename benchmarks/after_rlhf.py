@@ -15,7 +15,8 @@ the win rate over SFT by held-out labelers is, with the examiner's labels, withi
 with people's. The step size of DPO was chosen before, on the first seed and prompts of the valid
 split: of 0.5, 1, 2 and 5 times 10⁻⁴ the last was worse by gold, the others alike, and the middle of
 these was taken. That three passes were worse than one there was seen then. Three seeds of all arms
-were run and looked at first; the two more of those arms that the rules are about came after.
+were run and looked at first; two more of the arms that the page compares came after (`CLAIMED`).
+RLOO and GRPO run at PPO's step size, which was not chosen for them.
 """
 
 from __future__ import annotations
@@ -293,7 +294,7 @@ def trained(
     if arm.method == DPO:
         config = dataclasses.replace(settings.dpo, beta=arm.beta, epochs=arm.epochs, seed=seed)
         rows = train_dpo(policy, chain.sft, tokenizer, rankings, config, quiet=True)
-        names = ("loss", "accuracy", "better", "worse")
+        names = ("loss", "accuracy", "first", "better", "worse")
         return policy.eval(), [
             {"step": i, **{name: row[name] for name in names}} for i, row in enumerate(rows, 1)
         ]

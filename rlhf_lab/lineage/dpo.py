@@ -165,9 +165,12 @@ class _DPOTrainer(KWiseRewardTrainer):
         loss = dpo_loss(logp, ref, ranks, group, self.beta)
         moved, ordered = (logp - ref).detach(), _pairs(ranks, group)
         better, worse = ordered
+        gap = moved[better] - moved[worse]
+        best = torch.full_like(ranks, int(ranks.max())).scatter_reduce(0, group, ranks, "amin")
         self.ranking_metrics = {
             "loss": float(loss.detach()),
-            "accuracy": float((moved[better] > moved[worse]).float().mean()),
+            "accuracy": float((0.5 + 0.5 * gap.sign()).mean()),
+            "first": float(moved[ranks == best[group]].mean()),
             "better": float(moved[better].mean()),
             "worse": float(moved[worse].mean()),
         }
@@ -203,8 +206,9 @@ def train_dpo(
 
     Returns:
         one row per optimiser step: ``loss`` (nats per pair); ``accuracy``, the share of pairs whose
-        better answer has gained more; ``better`` and ``worse``, mean log(π/π_ref) of both answers
-        of a pair, in nats per response; ``grad_norm``, ``lr``. The first also has
+        better answer has gained more, half of those that gained alike; ``first``, ``better`` and
+        ``worse``, mean log(π/π_ref) of the first answers of rankings and of both answers of pairs,
+        in nats per response; ``grad_norm``, ``lr``. The first also has
         ``dropped_prompts``, rankings without a pair.
 
     Raises:

@@ -227,7 +227,7 @@ def test_a_step_is_that_of_loops_over_rows_pairs_and_prompts(tokenizer):
     """A policy that has left its reference: all that the first row says."""
     model, reference, rows = policy(seed=1), policy(), rankings(8)
     encoded, _ = encode_rankings(rows, tokenizer, 40)
-    per_prompt, better, worse = [], [], []
+    per_prompt, first, better, worse = [], [], [], []
     for row, ranking in zip(encoded, rows, strict=True):
         start = len(tokenizer(ranking.prompt)["input_ids"])
         moved = [
@@ -242,12 +242,15 @@ def test_a_step_is_that_of_loops_over_rows_pairs_and_prompts(tokenizer):
         ]
         losses = [-math.log(sigmoid(0.3 * (high - low))) for high, low in pairs]
         per_prompt.append(sum(losses) / len(losses))
+        best = min(row.ranks)  # several answers may share it
+        first += [m for m, rank in zip(moved, row.ranks, strict=True) if rank == best]
         better += [high for high, _ in pairs]
         worse += [low for _, low in pairs]
     config = dataclasses.replace(CONFIG, epochs=1.0, batch_size=8)
     (found,) = train_dpo(model, reference, tokenizer, rows, config, quiet=True)
     count = len(better)
     assert found["loss"] == pytest.approx(sum(per_prompt) / 8, abs=1e-5)  # float32 passes
+    assert found["first"] == pytest.approx(sum(first) / len(first), abs=1e-4)
     assert found["better"] == pytest.approx(sum(better) / count, abs=1e-4)
     assert found["worse"] == pytest.approx(sum(worse) / count, abs=1e-4)
     right = sum(high > low for high, low in zip(better, worse, strict=True))
