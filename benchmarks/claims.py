@@ -260,9 +260,7 @@ class Results:
         found = self.table("second-round/policies")
         return found[found.arm == arm].set_index("seed")[column]
 
-    def after(
-        self, column: str, method: str, labels: str = "people", epochs: int = 1
-    ) -> pd.Series:
+    def after(self, column: str, method: str, labels: str = "people", epochs: int = 1) -> pd.Series:
         """A column of the runs of a method at β = 0.1, by seed."""
         own = self._tenth("after-rlhf/runs", method, labels, epochs)
         return own.set_index("seed")[column]
@@ -396,8 +394,8 @@ VALUES: Mapping[str, Values] = {
     "rloo-over-ppo": lambda r: r.after("gold", "RLOO") - r.after("gold", PLAIN_PPO),
     "dpo-lowers-the-better": lambda r: r.better_answers(),
     "dpo-over-trains": lambda r: r.after("gold", "DPO") - r.after("gold", "DPO", epochs=3),
-    "ai-labels-match": lambda r: 100 * (
-        r.after("win_rate/heldout", "DPO", "examiner") - r.after("win_rate/heldout", "DPO")
+    "ai-labels-match": lambda r: (
+        100 * (r.after("win_rate/heldout", "DPO", "examiner") - r.after("win_rate/heldout", "DPO"))
     ),
     "draws-what-it-never-saw": lambda r: r.drawn_pairs(PARTS, NEW) - r.drawn_pairs(PARTS, SEEN),
 }

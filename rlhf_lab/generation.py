@@ -67,6 +67,18 @@ def _cache(model: Any, length: int) -> DynamicCache:
     return cache
 
 
+def uniform_numbers(seed: int, iteration: int, shape: tuple[int, int]) -> Tensor:
+    """The numbers (B, T) in [0, 1), float64, that draw the responses of one iteration of a run.
+
+    A function of both arguments. A generator on the CPU reads only 32 bits of its seed, so the
+    run's own is spread over them by a multiplication (Knuth's): ``(seed << 32) + iteration`` would
+    draw alike in every run.
+    """
+    own = (2_654_435_761 * seed + iteration) % 2**32
+    generator = torch.Generator().manual_seed(own)
+    return torch.rand(shape, generator=generator, dtype=torch.float64)
+
+
 def choose(
     logits: Tensor,
     uniform: Tensor,

@@ -29,6 +29,7 @@ from rlhf_lab.checkpoints import clear_checkpoints
 from rlhf_lab.config import PPOConfig
 from rlhf_lab.data import IndexSampler
 from rlhf_lab.encoding import require_special_tokens
+from rlhf_lab.generation import uniform_numbers
 from rlhf_lab.metrics import METRICS, rollout_metrics
 from rlhf_lab.models import PolicyLogits, Reward, ScalarModel
 from rlhf_lab.objectives import Stats
@@ -182,9 +183,8 @@ class PPOTrainer:
     def _draw(self, iteration: int) -> tuple[list[list[int]], Tensor]:
         """Step 1: this process's prompts, and the numbers (b, T) that draw their responses."""
         chosen = self.prompt_order.indices(iteration)[self.mine]
-        generator = torch.Generator().manual_seed((self.config.seed << 32) + iteration)
         shape = self.config.batch_size, self.config.max_response_length
-        uniform = torch.rand(shape, generator=generator, dtype=torch.float64)
+        uniform = uniform_numbers(self.config.seed, iteration, shape)
         return [self.prompts[i] for i in chosen.tolist()], uniform[self.mine]
 
     def _update(self, rollout: Rollout, iteration: int) -> dict[str, float]:

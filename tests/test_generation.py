@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from rlhf_lab.errors import DivergenceError, InputError
-from rlhf_lab.generation import choose, sample
+from rlhf_lab.generation import choose, sample, uniform_numbers
 from tiny_models import EOS, FAMILIES, PAD, causal_lm
 
 ENDS = {"eos_token_id": EOS, "pad_token_id": PAD}
@@ -175,3 +175,18 @@ def test_stops_at_logits_that_are_not_finite():
         model.transformer.ln_f.bias.fill_(float("nan"))
     with pytest.raises(DivergenceError, match="token 0"):
         sample(model, *left(PROMPTS), max_new_tokens=2, **ENDS)
+
+
+def test_every_run_and_every_iteration_draws_with_numbers_of_its_own():
+    """The 32 bits that a CPU generator reads hold both: all pairs differ, and repeat exactly."""
+    drawn = {
+        (seed, iteration): uniform_numbers(seed, iteration, (2, 3))
+        for seed in (0, 1, 2, 7, 2**31 - 1)
+        for iteration in (0, 1, 2, 90, 10_000)
+    }
+    assert all(x.dtype == torch.float64 and x.min() >= 0 and x.max() < 1 for x in drawn.values())
+    assert len({tuple(x.flatten().tolist()) for x in drawn.values()}) == len(drawn)
+    assert torch.equal(drawn[7, 2], uniform_numbers(7, 2, (2, 3)))
+    own = [(2_654_435_761 * seed) % 2**32 for seed in range(1000)]
+    gaps = [b - a for a, b in zip(sorted(own), [*sorted(own)[1:], 2**32], strict=True)]
+    assert min(gaps) > 1_000_000  # iterations before a run would come to the numbers of another

@@ -123,7 +123,7 @@ def test_micro_batches_change_nothing(kind):
 
 
 def test_same_seed_same_run_and_another_seed_another_run():
-    runs = [trainer(seed=s) for s in (0, 0, 1)]
+    runs = [trainer(seed=s, prompts=[[8]]) for s in (0, 0, 1)]  # no order of prompts to differ
     for run in runs:
         run.train()
     assert torch.equal(weights(runs[0].policy), weights(runs[1].policy))

@@ -79,8 +79,11 @@ def test_a_judge_changes_the_order_and_nothing_else(
 def test_every_run_of_the_plan_is_published_once() -> None:
     runs = read("runs")
     planned = [
-        (seed, *dataclasses.astuple(arm)) for seed, arm in itertools.product(published.SEEDS, ARMS)
+        (seed, *dataclasses.astuple(arm))
+        for seed, arm in itertools.product(published.SEEDS, ARMS)
+        if seed < 3 or arm in published.CLAIMED
     ]
+    assert len(planned) == 3 * len(ARMS) + 2 * len(published.CLAIMED)
     rows = runs[["seed", *ARM]].itertuples(index=False, name=None)
     assert sorted(rows) == sorted(planned)
     own = runs[runs.method == SFT]

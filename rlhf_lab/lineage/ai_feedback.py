@@ -67,9 +67,8 @@ def likelihood_judge(policy: Any, tokenizer: Any) -> Judge:
 
     def judge(prompts: Sequence[str], completions: Sequence[str]) -> list[float]:
         heads = encode_prompts(tokenizer, prompts)
-        tails = [
-            [*ids, tokenizer.eos_token_id] for ids in tokenizer(list(completions))["input_ids"]
-        ]
+        encoded = tokenizer(list(completions), add_special_tokens=False)["input_ids"]
+        tails = [[*ids, tokenizer.eos_token_id] for ids in encoded]
         pairs = list(zip(heads, tails, strict=True))
         totals = continuation_logprobs(policy, pairs, tokenizer.pad_token_id)
         return [total / len(tail) for total, tail in zip(totals, tails, strict=True)]
@@ -110,6 +109,8 @@ def pair_agreement(ones: Sequence[Ranking], others: Sequence[Ranking]) -> float:
     Raises:
         InputError: when the two differ in more than ranks, or no pair is left.
     """
+    if len(ones) != len(others):
+        raise InputError("others", len(others), f"{len(ones)} rankings", "rank them all")
     alike, pairs = 0.0, 0
     for one, other in zip(ones, others, strict=True):
         if (one.prompt, one.completions) != (other.prompt, other.completions):

@@ -22,9 +22,10 @@ from rlhf_lab.config import PPOConfig
 from rlhf_lab.data import IndexSampler
 from rlhf_lab.encoding import require_special_tokens
 from rlhf_lab.errors import DivergenceError, InputError
+from rlhf_lab.generation import uniform_numbers
 from rlhf_lab.lineage.reasoning import group_advantages, grpo_loss
 from rlhf_lab.models import EMA, PolicyLogits, Reward, trainable
-from rlhf_lab.ppo_inputs import token_prompts
+from rlhf_lab.ppo_inputs import check_models, token_prompts
 from rlhf_lab.rollout import Rollout, collect, scatter
 from rlhf_lab.tracking import Progress
 
@@ -100,7 +101,8 @@ def train_critic_free(
     Args:
         policy, reference, reward, tokenizer, prompts: as for :class:`rlhf_lab.ppo.PPOTrainer`.
         config: settings of PPO; a batch has ``batch_size / group_size`` prompts. What concerns the
-            value function is not read; ``gamma`` has to be 0, the penalty fixed, ``discount`` 1.
+            value function is not read; ``gamma`` has to be 0, the penalty fixed, ``discount`` and
+            ``inner_epochs`` 1, ``whiten_rewards`` off.
         method: one of :data:`METHODS`; group_size: G, answers to each prompt.
 
     Returns:
@@ -112,7 +114,7 @@ def train_critic_free(
         InputError: for settings or inputs that cannot be used.
         DivergenceError: when a loss is not finite.
     """
-    _check(policy, reference, config, method, group_size)
+    _check(policy, reference, reward, config, method, group_size)
     eos, pad = require_special_tokens(tokenizer)
     rows = token_prompts(prompts, tokenizer, policy, config)
     logits, fixed = PolicyLogits(policy.eval()), PolicyLogits(reference.eval())
@@ -128,12 +130,11 @@ def train_critic_free(
             warm = 0.1 + 0.9 * iteration / config.warmup_steps if config.warmup_steps else 1.0
             optimizer.param_groups[0]["lr"] = min(warm, 1.0) * config.learning_rate
             chosen = order.indices(iteration).repeat_interleave(group_size).tolist()
-            generator = torch.Generator().manual_seed((config.seed << 32) + iteration)
             shape = len(chosen), config.max_response_length
             rollout = collect(
                 logits, fixed, reward, _NoValue(), [rows[i] for i in chosen], config,
                 eos_token_id=eos, pad_token_id=pad,
-                uniform=torch.rand(shape, generator=generator, dtype=torch.float64),
+                uniform=uniform_numbers(config.seed, iteration, shape),
             )  # fmt: skip
             norms = _update(logits, rollout, optimizer, average, config, method, group_size)
             scores = rollout.scores.view(-1, group_size)
@@ -194,13 +195,16 @@ def _update(
 
 
 def _check(
-    policy: nn.Module, reference: nn.Module, config: PPOConfig, method: str, group_size: int
+    policy: nn.Module,
+    reference: nn.Module,
+    reward: object,
+    config: PPOConfig,
+    method: str,
+    group_size: int,
 ) -> None:
     if method not in METHODS:
         raise InputError("method", method, " or ".join(METHODS), "choose one of the two")
-    if reference is policy:
-        fix = "pass copy.deepcopy(policy), made before training"
-        raise InputError("reference", "the policy itself", "a frozen copy of the policy", fix)
+    check_models(policy, reference, policy, reward)
     if group_size < 2 or config.batch_size % group_size:
         raise InputError(
             "group_size", group_size, f"2 or more, a divisor of batch_size = {config.batch_size}",
@@ -208,6 +212,7 @@ def _check(
         )  # fmt: skip
     for name, wanted in (
         ("gamma", 0.0), ("kl_controller", "fixed"), ("discount", 1.0), ("inner_epochs", 1),
+        ("whiten_rewards", False),
     ):  # fmt: skip
         if getattr(config, name) != wanted:
             raise InputError(name, getattr(config, name), str(wanted), "use PPOTrainer for others")

@@ -165,9 +165,12 @@ class _DPOTrainer(KWiseRewardTrainer):
         loss = dpo_loss(logp, ref, ranks, group, self.beta)
         moved, ordered = (logp - ref).detach(), _pairs(ranks, group)
         better, worse = ordered
+        gap = moved[better] - moved[worse]
+        best = torch.full_like(ranks, int(ranks.max())).scatter_reduce(0, group, ranks, "amin")
         self.ranking_metrics = {
             "loss": float(loss.detach()),
-            "accuracy": float((moved[better] > moved[worse]).float().mean()),
+            "accuracy": float((0.5 + 0.5 * gap.sign()).mean()),
+            "first": float(moved[ranks == best[group]].mean()),
             "better": float(moved[better].mean()),
             "worse": float(moved[worse].mean()),
         }
@@ -203,8 +206,10 @@ def train_dpo(
 
     Returns:
         one row per optimiser step: ``loss`` (nats per pair); ``accuracy``, the share of pairs whose
-        better answer has gained more; ``better`` and ``worse``, mean log(π/π_ref) of both answers
-        of a pair, in nats per response; ``grad_norm``, ``lr``.
+        better answer has gained more, half of those that gained alike; ``first``, ``better`` and
+        ``worse``, mean log(π/π_ref) of the first answers of rankings and of both answers of pairs,
+        in nats per response; ``grad_norm``, ``lr``. The first also has
+        ``dropped_prompts``, rankings without a pair.
 
     Raises:
         InputError: for rankings, models, tokenizer or folder that cannot be used.
@@ -251,15 +256,18 @@ def _encode(
     rankings: Sequence[Any], tokenizer: Any, reference: nn.Module, max_length: int
 ) -> tuple[list[_Row], int]:
     """Rankings as rows, and how many had no pair."""
-    kept = [r for r in as_rankings(rankings, tokenizer) if r.without_duplicates() is not None]
-    for number, ranking in enumerate(kept):
+    prompts = []
+    for number, ranking in enumerate(as_rankings(rankings, tokenizer)):
+        if ranking.without_duplicates() is None:
+            continue
         if not ranking.prompt:
             fix = "a response is judged by its probability after a prompt; give one"
-            raise InputError(f"ranking {number}", "", "a prompt of some text", fix)
+            raise InputError(f"rankings row {number}", "", "a prompt of some text", fix)
+        prompts.append(ranking.prompt)
     rows, dropped = encode_rankings(rankings, tokenizer, max_length)
-    starts = list(map(len, encode_prompts(tokenizer, [ranking.prompt for ranking in kept])))
+    starts = list(map(len, encode_prompts(tokenizer, prompts)))
     cut = [(s[:n], s[n:]) for row, n in zip(rows, starts, strict=True) for s in row.sequences]
-    found = iter(continuation_logprobs(reference, cut, tokenizer.pad_token_id))
+    found = iter(continuation_logprobs(reference.eval(), cut, tokenizer.pad_token_id))
     return [
         _Row(row.sequences, n, row.ranks, [next(found) for _ in row.sequences])
         for row, n in zip(rows, starts, strict=True)
