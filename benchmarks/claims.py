@@ -255,6 +255,11 @@ class Results:
         own = own.set_index("seed")
         return 100 * own["pair"] / own["count"]
 
+    def round_two(self, column: str, arm: str) -> pd.Series:
+        """A column of the policies of the second round, by seed."""
+        found = self.table("second-round/policies")
+        return found[found.arm == arm].set_index("seed")[column]
+
     def after(self, column: str, method: str, labels: str = "people", epochs: int = 1) -> pd.Series:
         """A column of the runs of a method at β = 0.1, by seed."""
         own = self._tenth("after-rlhf/runs", method, labels, epochs)
@@ -297,6 +302,7 @@ BETA, GAMMA = 0.02, 1.0  # the defaults
 ENDINGS = "suite/story ending/0"
 FEW, MANY, SMALL = "few", "many", "one layer"  # reward models of the over-optimisation runs
 PLAIN_PPO = "PPO"  # of after_rlhf
+SAME, FRESH, OLD = "the same rewards", "fresh rankings", "more old rankings"
 ALONE, RUBRIC = "RM alone", "RM + rubric"
 Values = Callable[[Results], pd.Series]
 VALUES: Mapping[str, Values] = {
@@ -381,6 +387,9 @@ VALUES: Mapping[str, Values] = {
     "usual-answers-without-looking": lambda r: (
         r.about_colours(PARTS, "usual") - r.about_colours(PARTS, "unusual")
     ),
+    "second-round-helps": lambda r: r.round_two("gold", FRESH) - r.round_two("gold", SAME),
+    "second-round-preferred": lambda r: 100 * (r.round_two("win_over_same/heldout", FRESH) - 0.5),
+    "freshness-helps": lambda r: r.round_two("gold", FRESH) - r.round_two("gold", OLD),
     "dpo-over-ppo": lambda r: r.after("gold", "DPO") - r.after("gold", PLAIN_PPO),
     "rloo-over-ppo": lambda r: r.after("gold", "RLOO") - r.after("gold", PLAIN_PPO),
     "dpo-lowers-the-better": lambda r: r.better_answers(),

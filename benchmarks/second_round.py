@@ -1,7 +1,7 @@
 """Does a second round of rankings and PPO help, and is it because the rankings are fresh?
 
-Writes ``book/results/second-round``. Round 1 is the published sweep's PPO-ptx at the default β and
-γ (``runs/sweep``; what is missing of it is run). From its policy three arms go on with PPO-ptx for
+Writes ``book/results/second-round``. Round 1 is the sweep's PPO-ptx at the default β and γ
+(``runs/sweep``; what is missing of it is run). From its policy three arms go on with PPO-ptx for
 two thirds as many episodes, the same prompts in the same order, towards
 
 - *the same* reward model as in round 1: the control;
@@ -18,6 +18,8 @@ Written before the first run, each rule with its whole interval over seeds: *the
 if the gold score of *fresh* lies above that of *the same*; *labelers agree* if held-out labelers
 prefer the answers of *fresh* to those of *the same* in more than half of the comparisons; *it is
 the freshness* if the gold score of *fresh* lies above that of *more*. All on the same test prompts.
+
+Added when that had been measured, to understand it: the table ``orders``.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import functools
+import itertools
 import json
 import statistics
 import time
@@ -40,7 +43,14 @@ from benchmarks.sweep import CONFIG, chain_of, policy_of
 from rlhf_lab.checkpoints import clear_checkpoints
 from rlhf_lab.data import read_jsonl, write_jsonl
 from rlhf_lab.encoding import encode_prompts
-from rlhf_lab.evaluate import answers, exact_kl, gold_report, rm_scores, win_rate
+from rlhf_lab.evaluate import (
+    answers,
+    exact_kl,
+    gold_report,
+    noise_ceiling,
+    rm_scores,
+    win_rate,
+)
 from rlhf_lab.files import atomic_write
 from rlhf_lab.fingerprint import code_fingerprint, fingerprint
 from rlhf_lab.models import ScalarModel, load_policy, reward_function, save_policy
@@ -56,7 +66,9 @@ FOLDER = ROOT / "book" / "results" / "second-round"
 SEEDS = CONFIG.seeds
 START = "round 1"
 SAME, FRESH, MORE = ARMS = ("the same rewards", "fresh rankings", "more old rankings")
-TABLES = ("policies", "kinds", "curves", "accuracy", "rankings")
+ORDERS = "orders"
+PARTS = (START, *ARMS, ORDERS)
+TABLES = ("policies", "kinds", "curves", "accuracy", "rankings", ORDERS)
 Rows = dict[str, list[dict[str, Any]]]
 
 
@@ -83,9 +95,9 @@ def run() -> None:
     started, config = time.time(), Config()
     found: Rows = {table: [] for table in TABLES}
     for seed in SEEDS:
-        for arm in (START, *ARMS):
-            for table, rows in _measured(arm, seed, config).items():
-                found[table] += [{"seed": seed, "arm": arm, **row} for row in rows]
+        for part in PARTS:
+            for table, rows in _measured(part, seed, config).items():
+                found[table] += [{"seed": seed, "arm": part, **row} for row in rows]
     for name, rows in found.items():
         table = pd.DataFrame(rows)
         atomic_write(FOLDER / f"{name}.csv", table.to_csv(index=False, float_format="%.5g"))
@@ -100,16 +112,17 @@ def run() -> None:
     atomic_write(FOLDER / "manifest.json", json.dumps(about, indent=2, ensure_ascii=False) + "\n")
 
 
-def _measured(arm: str, seed: int, config: Config) -> Rows:
-    """The rows about one arm of a seed, by table; read where the same code has made them."""
+def _measured(part: str, seed: int, config: Config) -> Rows:
+    """The rows of one part of a seed, by table; read where the same code has made them."""
     folder = ROOT / "runs" / f"second-round-{_key(config)}"
-    path = folder / f"{(START, *ARMS).index(arm)}-seed-{seed}.json"
+    path = folder / f"{PARTS.index(part)}-seed-{seed}.json"
     if not path.is_file():
         before = time.process_time()
         bench = _bench(seed, config, folder)
-        rows = bench.start() if arm == START else bench.arm(arm)
+        special = {START: bench.start, ORDERS: bench.orders}
+        rows = special[part]() if part in special else bench.arm(part)
         atomic_write(path, json.dumps(rows, ensure_ascii=False))
-        print(f"{arm}, seed {seed}: {time.process_time() - before:.0f} s", flush=True)
+        print(f"{part}, seed {seed}: {time.process_time() - before:.0f} s", flush=True)
     found: Rows = json.loads(path.read_text(encoding="utf-8"))
     return found
 
@@ -184,8 +197,13 @@ class Bench:
     @functools.cached_property
     def tests(self) -> dict[str, list[Ranking]]:
         """Held-out rankings: of answers of the round-1 policy, and of the old writers."""
-        prompts = self.world.prompts("valid", self.config.ranked, 20_000 * self.seed)
-        return {START: self._own(prompts, {START: 1.0}), "old writers": self.chain.ranked(prompts)}
+        asked = self.test_prompts
+        return {START: self._own(asked, {START: 1.0}), "old writers": self.chain.ranked(asked)}
+
+    @functools.cached_property
+    def test_prompts(self) -> list[Prompt]:
+        """Of the held-out rankings."""
+        return self.world.prompts("valid", self.config.ranked, 20_000 * self.seed)
 
     # PPO ---------------------------------------------------------------------------------------
 
@@ -250,7 +268,7 @@ class Bench:
         return self.answers(load_policy(self.folder / name / "final")[0])
 
     def start(self) -> Rows:
-        """The policy of round 1, and its gold score on the sweep's prompts, to be the sweep's."""
+        """The policy of round 1, and its gold score on the sweep's prompts, beside the sweep's."""
         rows = self.asked(SAME, self.first)
         swept = answers(self.first, self.tokenizer, self.chain.test_prompts, seed=self.seed)
         gold = gold_report(self.world, self.chain.test_prompts, swept).gold.mean()
@@ -299,3 +317,29 @@ class Bench:
                 {"prompts": len(counted), "pairs": sum(r.pairs for r in counted)}
             ] if counted else [],
         }  # fmt: skip
+
+    def orders(self) -> Rows:
+        """Pairs of the held-out rankings that a new reward model orders otherwise than the old one.
+
+        ``otherwise``: their share; ``ceiling``: accuracy of a judge who knows the gold score.
+        """
+        rows = []
+        for name, rankings in self.tests.items():
+            ceiling = noise_ceiling(self.world, self.test_prompts, rankings)["all"]
+            old = self._margins(SAME, rankings)
+            for arm in (FRESH, MORE):
+                turned = [a * b < 0 for a, b in zip(old, self._margins(arm, rankings), strict=True)]
+                otherwise = statistics.fmean(turned)
+                rows.append(
+                    {"arm": arm, "answers": name, "otherwise": otherwise, "ceiling": ceiling}
+                )
+        return {ORDERS: rows}
+
+    def _margins(self, arm: str, rankings: Sequence[Ranking]) -> list[float]:
+        """Differences of the scores of all pairs whose ranks differ."""
+        model, found = self.reward_model(arm), []
+        for r in rankings:
+            scores = rm_scores(model, self.tokenizer, [r.prompt] * len(r.ranks), r.completions)
+            pairs = itertools.combinations(range(len(r.ranks)), 2)
+            found += [scores[i] - scores[j] for i, j in pairs if r.ranks[i] != r.ranks[j]]
+        return found
