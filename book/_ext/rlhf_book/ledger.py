@@ -35,12 +35,13 @@ VERDICTS = (
 SUBJECTS = (
     "preference", "tax", "truth", "toxicity", "labelers", "stages", "failures", "proxy", "code",
     "examples", "instructions", "calibration", "prediction", "reasoning", "refusals",
-    "dialogue", "rounds", "pictures",
+    "dialogue", "rounds", "pictures", "methods",
 )  # fmt: skip
 WHY = ("contrary", "undecided")  # for a claim that was not reproduced; in this order on the page
 DIGITS = {
     "points": 1, "nats per token": 3, "nats per pair": 3, "utility points": 2,
     "reward model points": 2, "root nats": 2, "tokens": 1,
+    "nats per response": 2,
 }  # fmt: skip
 
 Claim = Mapping[str, Any]
@@ -87,6 +88,7 @@ def number(claim: Claim) -> str:
         "reward model points": _("points of the reward model"),
         "root nats": _("√nats"),
         "tokens": _("tokens"),
+        "nats per response": _("nats per response"),
         "utility points": _("utility points"),
     }
     return _("{mean} [{low}, {high}] {unit}, {seeds} seeds").format(
@@ -115,6 +117,7 @@ def label(claim: Claim) -> str:
         "dialogue": _("Dialogue"),
         "rounds": _("Rounds of feedback"),
         "pictures": _("Pictures"),
+        "methods": _("After PPO"),
     }
     why = {"contrary": _("the contrary holds here"), "undecided": _("our runs leave it open")}
     subject = subjects[claim["about"]]
