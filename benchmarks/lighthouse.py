@@ -24,6 +24,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,15 @@ VISITS = 3
 _CHROME = "--chrome-flags=--headless=new --no-sandbox --disable-gpu"
 FORMS = {"desktop": (_CHROME, "--preset=desktop"), "mobile": (_CHROME,)}
 COMPRESSED = (".html", ".js", ".css", ".svg", ".json", ".csv")
+
+
+@dataclass(frozen=True)
+class Visits:
+    """What was visited, how often, and by which Lighthouse."""
+
+    lighthouse: str
+    pages: tuple[str, ...] = PAGES
+    visits: int = VISITS
 
 
 def run() -> None:
@@ -70,8 +80,8 @@ def run() -> None:
                 medians = {name: statistics.median(row[name] for row in found) for name in found[0]}
                 rows.append({"page": page, "form": form, **medians})
                 print(f"  {rows[-1]}", flush=True)
-    work = {"pages": PAGES, "visits": VISITS, "lighthouse": report["lighthouseVersion"]}
-    write("lighthouse", rows, work, started)
+    work = Visits(lighthouse=report["lighthouseVersion"])
+    write("lighthouse", rows, {"Visits": work}, started)
 
 
 def numbers(report: dict[str, Any]) -> dict[str, float]:
