@@ -67,16 +67,11 @@ class PPOState:
         return cls(policy, value, policy_optimizer, value_optimizer, average, config.beta)
 
     def set_learning_rates(self, config: PPOConfig, iteration: int) -> float:
-        """From a tenth of the peak, linear over ``warmup_steps`` iterations, then constant.
-
-        Returns the policy's.
-
-        Source: Ouyang et al. 2022, appendix C.4.
-        """
-        warm = 0.1 + 0.9 * iteration / config.warmup_steps if config.warmup_steps else 1.0
+        """Those of an iteration, see :func:`warmed`; returns the policy's."""
+        warm = warmed(config, iteration)
         for optimizer in (self.policy_optimizer, self.value_optimizer):
             for group in optimizer.param_groups:
-                group["lr"] = min(warm, 1.0) * group["peak"]
+                group["lr"] = warm * group["peak"]
         return float(self.policy_optimizer.param_groups[0]["lr"])
 
     def step(self, name: str, loss: float, max_grad_norm: float) -> dict[str, float]:
@@ -143,6 +138,16 @@ class PPOState:
             load_optimizer_state(optimizer, selected(name, tensors), state[name])
         self.beta = float(state["beta"])
         return int(state["step"])
+
+
+def warmed(config: PPOConfig, iteration: int) -> float:
+    """Share of the peak learning rate: from a tenth, linear over ``warmup_steps``, then 1.
+
+    Source: Ouyang et al. 2022, appendix C.4.
+    """
+    if config.warmup_steps == 0:
+        return 1.0
+    return min(0.1 + 0.9 * iteration / config.warmup_steps, 1.0)
 
 
 def gradient(optimizer: torch.optim.Optimizer) -> Tensor:

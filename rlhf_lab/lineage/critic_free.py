@@ -26,6 +26,7 @@ from rlhf_lab.generation import uniform_numbers
 from rlhf_lab.lineage.reasoning import group_advantages, grpo_loss
 from rlhf_lab.models import EMA, PolicyLogits, Reward, trainable
 from rlhf_lab.ppo_inputs import check_models, token_prompts
+from rlhf_lab.ppo_state import warmed
 from rlhf_lab.rollout import Rollout, collect, scatter
 from rlhf_lab.tracking import Progress
 
@@ -127,8 +128,7 @@ def train_critic_free(
     history = []
     with Progress(config.steps, method, quiet=quiet) as bar:
         for iteration in range(config.steps):
-            warm = 0.1 + 0.9 * iteration / config.warmup_steps if config.warmup_steps else 1.0
-            optimizer.param_groups[0]["lr"] = min(warm, 1.0) * config.learning_rate
+            optimizer.param_groups[0]["lr"] = warmed(config, iteration) * config.learning_rate
             chosen = order.indices(iteration).repeat_interleave(group_size).tolist()
             shape = len(chosen), config.max_response_length
             rollout = collect(

@@ -29,7 +29,13 @@ from transformers import PreTrainedTokenizerBase
 
 from rlhf_lab.config import RMConfig
 from rlhf_lab.data import as_rankings
-from rlhf_lab.encoding import encode_prompts, encode_rankings, pad_right, require_special_tokens
+from rlhf_lab.encoding import (
+    EncodedRanking,
+    collate_rankings,
+    encode_prompts,
+    encode_rankings,
+    require_special_tokens,
+)
 from rlhf_lab.errors import InputError
 from rlhf_lab.language_model import continuation_logprobs
 from rlhf_lab.models import PolicyLogits, unwrap
@@ -89,24 +95,18 @@ class DPOConfig(RMConfig):
 
 
 class _Row(NamedTuple):
-    """K sequences of a prompt of ``start`` tokens, their ranks, and log π_ref of each response."""
+    """A ranking, the tokens of its prompt, and log π_ref of each response."""
 
-    sequences: list[list[int]]
+    ranking: EncodedRanking
     start: int
-    ranks: list[int]
     ref_logprobs: list[float]
 
 
 def _collate(rows: Sequence[_Row], pad: int) -> dict[str, Tensor]:
-    """``input_ids``, ``attention_mask`` (N, T); ``starts``, ``ranks``, ``group``, ``ref`` (N,)."""
-    ids, mask = pad_right([s for row in rows for s in row.sequences], pad)
-    sizes = torch.tensor([len(row.sequences) for row in rows])
-    return {
-        "input_ids": ids,
-        "attention_mask": mask,
-        "starts": torch.repeat_interleave(torch.tensor([row.start for row in rows]), sizes),
-        "ranks": torch.tensor([rank for row in rows for rank in row.ranks]),
-        "group": torch.repeat_interleave(torch.arange(len(rows)), sizes),
+    """The batch of the reward model, with ``starts`` and ``ref`` (N,)."""
+    batch = collate_rankings([row.ranking for row in rows], pad)
+    return batch | {
+        "starts": torch.tensor([row.start for row in rows])[batch["group"]],
         "ref": torch.tensor([x for row in rows for x in row.ref_logprobs]),
     }
 
@@ -163,8 +163,8 @@ class _DPOTrainer(KWiseRewardTrainer):
         ref, ranks, group = inputs["ref"], inputs["ranks"], inputs["group"]
         logp = model(inputs["input_ids"], inputs["attention_mask"], inputs["starts"])
         loss = dpo_loss(logp, ref, ranks, group, self.beta)
-        moved, ordered = (logp - ref).detach(), _pairs(ranks, group)
-        better, worse = ordered
+        moved = (logp - ref).detach()
+        better, worse = _pairs(ranks, group)
         gap = moved[better] - moved[worse]
         best = torch.full_like(ranks, int(ranks.max())).scatter_reduce(0, group, ranks, "amin")
         self.ranking_metrics = {
@@ -221,7 +221,7 @@ def train_dpo(
         fix = "pass copy.deepcopy(policy), made before training"
         raise InputError("reference", "the policy itself", "a frozen copy of the policy", fix)
     rows, dropped = _encode(rankings, tokenizer, reference, config.max_length)
-    check_fits([s for row in rows for s in row.sequences], unwrap(policy), tokenizer)
+    check_fits([s for row in rows for s in row.ranking.sequences], unwrap(policy), tokenizer)
 
     def build(arguments: dict[str, Any], optimizers: tuple[Any, Any]) -> _DPOTrainer:
         trainer = _DPOTrainer(
@@ -269,6 +269,6 @@ def _encode(
     cut = [(s[:n], s[n:]) for row, n in zip(rows, starts, strict=True) for s in row.sequences]
     found = iter(continuation_logprobs(reference.eval(), cut, tokenizer.pad_token_id))
     return [
-        _Row(row.sequences, n, row.ranks, [next(found) for _ in row.sequences])
+        _Row(row, n, [next(found) for _ in row.sequences])
         for row, n in zip(rows, starts, strict=True)
     ], dropped
