@@ -86,6 +86,7 @@ class PretrainConfig:
     final_fraction: float = _field(0.1, "learning rate at the end, as a fraction of the peak")
     weight_decay: float = _field(0.01, "AdamW weight decay, on matrices only")
     max_grad_norm: float = _field(1.0, "gradient norm at which the gradient is clipped")
+    precision: str = _field("float32", "of the passes: 'float32' or 'bfloat16' (weights stay 32)")
     log_every: int = _field(20, "steps between rows of metrics")
     evaluate_every: int = _field(500, "steps between measurements of the held-out loss")
     checkpoint_every: int = _field(500, "steps between checkpoints")
@@ -101,6 +102,10 @@ class PretrainConfig:
         )  # fmt: skip
         _not_negative(self, "warmup_steps", "weight_decay")
         _unit_interval(self, "final_fraction")
+        _require(
+            self.precision in ("float32", "bfloat16"), "precision", self.precision,
+            "'float32' or 'bfloat16'", "choose one of these",
+        )  # fmt: skip
 
     @property
     def tokens(self) -> int:

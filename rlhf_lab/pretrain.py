@@ -1,8 +1,8 @@
 """Step 0: a base model, trained from random weights on next-token prediction.
 
-Left out on purpose: mixed precision, gradient accumulation, several processes, torch.compile
-(measured on a CPU with the tiny model: under 5 % faster, after half a minute of compiling). The
-models are small enough that one plain loop on one device is the fastest to read and to run.
+Left out on purpose: gradient accumulation, several processes, torch.compile (measured on a CPU
+with the tiny model: under 5 % faster, after half a minute of compiling). The models are small
+enough that one plain loop on one device is the fastest to read and to run.
 """
 
 from __future__ import annotations
@@ -154,6 +154,11 @@ def pretrain(
 ) -> tuple[GPT2LMHeadModel, list[dict[str, Any]]]:
     """Train a base model on packed blocks.
 
+    With ``config.precision = "bfloat16"`` the matrix products of the forward and the backward pass
+    are taken in bfloat16; weights, gradients, the optimiser's moments, the loss and every
+    ``held_out_loss`` are float32 (mixed precision; Micikevicius et al. 2018, without their loss
+    scaling, which bfloat16's eight bits of exponent make needless).
+
     Args:
         blocks: token ids, integer (N, L) with L = ``config.block_length``.
         model_config: a GPT-2 configuration, or the name of a preset.
@@ -187,6 +192,7 @@ def pretrain(
     blocks = blocks.to(device)
     held_out = None if held_out is None else held_out.to(device)
 
+    mixed = config.precision == "bfloat16"
     loss_sum = torch.zeros((), device=device)
     since, clock = 0, time.perf_counter()
     with (
@@ -198,7 +204,8 @@ def pretrain(
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(step, config)
             batch = blocks[sampler.indices(step).to(device)]
-            loss = block_loss(model, batch)
+            with torch.autocast(batch.device.type, torch.bfloat16, enabled=mixed):
+                loss = block_loss(model, batch)
             loss.backward()
             norm = nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm)
             optimizer.step()

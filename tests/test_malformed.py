@@ -218,6 +218,7 @@ CASES = [
     case("negative beta in a grid", ["sweep", "betas=-1,0"], "betas", "at least 0"),
     case("words in a grid", ["sweep", "seeds=a,b"], "seeds", "int"),
     case("unknown preset", ["pretrain", "--preset", "huge"], "preset", "huge", "tiny"),
+    case("half precision", ["pretrain", "precision=float16"], "precision", "bfloat16"),
     case("small vocabulary", ["pretrain", "vocab_size=100"], "vocab_size", "258"),
     case("no records", ["sft", "--model", "model", "--count", "0"], "count", "at least 1"),
     case("negative threads", [*SFT, "--threads", "-1"], "threads", "-1"),

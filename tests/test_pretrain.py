@@ -119,6 +119,34 @@ def test_resuming_equals_never_stopping_bit_for_bit(tmp_path, tokenizer, archite
     assert "held_out_loss" in whole_history[1] and "held_out_loss" not in whole_history[0]
 
 
+def test_in_bfloat16_only_the_passes_are_rounded(tokenizer, architecture, blocks):
+    config = dataclasses.replace(CONFIG, steps=1, log_every=1, precision="bfloat16")
+    model, history = P.pretrain(blocks, architecture, config, tokenizer=tokenizer, held_out=blocks)
+
+    torch.manual_seed(config.seed)  # the same step by hand
+    again = P.GPT2LMHeadModel(architecture).train()
+    batch = blocks[P.IndexSampler(len(blocks), config.batch_size, config.seed).indices(0)]
+    inputs, targets = batch.long(), batch[:, 1:].long()
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = again(input_ids=inputs).logits
+    assert logits.dtype == torch.bfloat16
+    loss = -logits[:, :-1].float().log_softmax(-1).gather(-1, targets[..., None]).mean()
+    assert history[0]["loss"] == pytest.approx(loss.item(), abs=1e-6)
+    whole = P.block_loss(again, batch).item()
+    assert history[0]["loss"] != whole  # float32 says something else, in the fourth digit
+    assert history[0]["loss"] == pytest.approx(whole, abs=1e-2)
+
+    assert all(p.dtype == torch.float32 for p in model.parameters())
+    assert history[0]["held_out_loss"] == P.held_out_loss(model, blocks)  # in float32
+
+
+def test_a_run_does_not_resume_in_another_precision(tmp_path, tokenizer, architecture, blocks):
+    P.pretrain(blocks, architecture, CONFIG, tokenizer=tokenizer, output_dir=tmp_path)
+    other = dataclasses.replace(CONFIG, precision="bfloat16")
+    with pytest.raises(CheckpointError, match="precision"):
+        P.pretrain(blocks, architecture, other, tokenizer=tokenizer, output_dir=tmp_path)
+
+
 def test_a_finished_run_is_not_repeated(tmp_path, tokenizer, architecture, blocks):
     args = (blocks, architecture, CONFIG)
     first, _ = P.pretrain(*args, tokenizer=tokenizer, output_dir=tmp_path)
