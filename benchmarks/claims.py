@@ -3,7 +3,8 @@
 Reads ``book/data/claims.yaml``, where each claim has a rule for its verdict, measures the claim on
 published results, one value per seed, and writes ``book/results/claims.yaml``. Nothing is run and
 nothing is typed: a test makes the ledger again and compares. Intervals are Student's, over seeds: a
-bootstrap of three values cannot leave their range and misses the truth a quarter of the time.
+bootstrap of three values cannot leave their range and misses the truth a quarter of the time. A
+prediction brings its own interval, and one run decides it.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 import yaml
@@ -44,12 +45,20 @@ LEDGER = RESULTS / "claims.yaml"
 REPRODUCED, FAILED = "reproduced", "not reproduced"
 SET_SO = "by construction"
 OPEN = ("not tested yet", "not testable at this size")
-RULES = ("above", "below", "within")
+RULES = ("above", "below", "within", "covers")
 DIGITS = 4
 HEADER = """\
 # The findings ledger, made by `python -m benchmarks claims` from book/data/claims.yaml and the
 # result files: change those. A test makes it again.
 """
+
+
+class Forecast(NamedTuple):
+    """What was reached less what had been predicted, with the prediction's 95 % interval."""
+
+    mean: float
+    low: float
+    high: float
 
 
 @dataclass(frozen=True)
@@ -277,6 +286,13 @@ class Results:
         same = (found.method == method) & (found.labels == labels) & (found.epochs == epochs)
         return found[same & (found.beta == 0.1)]
 
+    def loss_less_predicted(self, preset: str) -> Forecast:
+        """Final held-out loss of a preset less the one that smaller ones had foretold."""
+        reached = self.table("predicted-loss/runs").set_index("preset").loss[preset]
+        foretold = self.table("predicted-loss/prediction")
+        own = foretold[(foretold.target == preset) & (foretold.basis == "all presets")].iloc[0]
+        return Forecast(reached - own.loss, reached - own.high, reached - own.low)
+
     def of_ceiling(self) -> pd.DataFrame:
         """Percent of what noise allows that the reward model reaches, by group of labelers."""
         found = self.table("behaviour/reward_model")
@@ -304,7 +320,7 @@ FEW, MANY, SMALL = "few", "many", "one layer"  # reward models of the over-optim
 PLAIN_PPO = "PPO"  # of after_rlhf
 SAME, FRESH, OLD = "the same rewards", "fresh rankings", "more old rankings"
 ALONE, RUBRIC = "RM alone", "RM + rubric"
-Values = Callable[[Results], pd.Series]
+Values = Callable[[Results], pd.Series | Forecast]
 VALUES: Mapping[str, Values] = {
     "prompted-over-base": lambda r: r.win(PROMPTED, BASE),
     "sft-over-prompted": lambda r: r.win(SFT, PROMPTED),
@@ -397,6 +413,7 @@ VALUES: Mapping[str, Values] = {
     "ai-labels-match": lambda r: (
         100 * (r.after("win_rate/heldout", "DPO", "examiner") - r.after("win_rate/heldout", "DPO"))
     ),
+    "loss-predicted": lambda r: r.loss_less_predicted("base"),
     "draws-what-it-never-saw": lambda r: r.drawn_pairs(PARTS, NEW) - r.drawn_pairs(PARTS, SEEN),
 }
 
@@ -534,8 +551,13 @@ def _judged(
         if row["open"] not in OPEN:
             raise InputError("open", row["open"], f"one of {', '.join(OPEN)}", "choose one")
         return {**kept, "verdict": row["open"]}
-    by_seed = values[row["id"]](results).sort_index()
-    mean, low, high = mean_interval(by_seed.to_numpy())
+    found = values[row["id"]](results)
+    if isinstance(found, Forecast):
+        (mean, low, high), interval, by_seed = found, "of the prediction, 95 %", {}
+    else:
+        by_seed = dict(found.sort_index())
+        mean, low, high = mean_interval(list(by_seed.values()))
+        interval = "Student's over seeds, 95 %"
     verdict, why = decide(row["rule"], low, high)
     if row.get("by_construction") and verdict == REPRODUCED:
         verdict = SET_SO
@@ -547,8 +569,8 @@ def _judged(
             "mean": _rounded(mean),
             "low": _rounded(low),
             "high": _rounded(high),
-            "interval": "Student's over seeds, 95 %",
-            "seeds": len(by_seed),
+            "interval": interval,
+            "seeds": len(by_seed) or 1,
             "values": {int(seed): _rounded(value) for seed, value in by_seed.items()},
         },
         "verdict": verdict,
@@ -574,6 +596,7 @@ def decide(rule: Mapping[str, float], low: float, high: float) -> tuple[str, str
         "above": (low > limit, high < limit),
         "below": (high < limit, low > limit),
         "within": (low > -limit and high < limit, low > limit or high < -limit),
+        "covers": (low <= limit <= high, limit < low or limit > high),
     }[kind]
     if holds:
         return REPRODUCED, ""

@@ -56,7 +56,7 @@ def test_a_published_verdict_turns_too(tmp_path: Path) -> None:
         "quickstart", "sweep", "behaviour", "labeling", "sft", "reward-model", "over-optimisation",
         "failures", "code-in-web", "size", "calibration", "knowledge", "in-context-cost",
         "instruction-tuning", "reasoning", "rbrm", "dialogue", "more-than-text",
-        "second-round", "after-rlhf",
+        "second-round", "after-rlhf", "predicted-loss",
     ):  # fmt: skip
         shutil.copytree(
             claims.RESULTS / name, tmp_path / name, ignore=shutil.ignore_patterns("models")
@@ -96,10 +96,34 @@ def test_the_interval_is_students(judged: Any) -> None:
         ({"within": 5}, -4.0, 6.0, ("not reproduced", "undecided")),
         ({"within": 5}, -9.0, -6.0, ("not reproduced", "contrary")),
         ({"within": 5}, 6.0, 9.0, ("not reproduced", "contrary")),
+        ({"covers": 0}, -0.1, 0.2, ("reproduced", "")),
+        ({"covers": 0}, 0.1, 0.2, ("not reproduced", "contrary")),
+        ({"covers": 0}, -0.2, -0.1, ("not reproduced", "contrary")),
     ],
 )
 def test_rules(rule: dict[str, float], low: float, high: float, expected: tuple[str, str]) -> None:
     assert claims.decide(rule, low, high) == expected
+
+
+@pytest.mark.parametrize("reached", [1.9, 2.0, 2.05, 2.2, 2.3])
+def test_a_prediction_holds_where_its_interval_has_the_loss(tmp_path: Path, reached: float) -> None:
+    folder = tmp_path / "predicted-loss"
+    folder.mkdir()
+    rows = pd.DataFrame({"target": "base", "basis": ["three presets", "all presets"]})
+    rows.assign(loss=[9.0, 2.1], low=[8.0, 2.0], high=[10.0, 2.2]).to_csv(
+        folder / "prediction.csv", index=False
+    )
+    pd.DataFrame({"preset": ["tiny", "base"], "loss": [3.0, reached]}).to_csv(
+        folder / "runs.csv", index=False
+    )
+    (folder / "manifest.json").write_text('{"command": "python -m this"}')
+    path = tmp_path / "claims.yaml"
+    row = {**CLAIM, "experiment": "predicted-loss", "rule": {"covers": 0}}
+    path.write_text(yaml.safe_dump({"claims": [row]}))
+    found = claims.ledger(path, tmp_path, {"a": lambda r: r.loss_less_predicted("base")})[0]
+    assert (found["verdict"] == "reproduced") == (2.0 <= reached <= 2.2)
+    assert found["statistic"]["mean"] == pytest.approx(reached - 2.1, rel=1e-3)
+    assert found["statistic"]["seeds"] == 1
 
 
 def test_what_we_set_ourselves_is_no_finding(judged: Any) -> None:

@@ -58,6 +58,8 @@ def test_a_number_has_its_interval_unit_and_seeds(ledger: ModuleType) -> None:
     assert ledger.number(CLAIM) == "−1.2 [−2.0, 0.5] percentage points, 3 seeds"
     loss = CLAIM | {"unit": "nats per token"}
     assert ledger.number(loss) == "−1.250 [−2.000, 0.500] nats per token, 3 seeds"
+    alone = loss | {"statistic": FOUND | {"seeds": 1}}
+    assert ledger.number(alone) == "−1.250 [−2.000, 0.500] nats per token, one run"
 
 
 def test_sentences_are_translatable_and_numbers_are_not(ledger: ModuleType) -> None:

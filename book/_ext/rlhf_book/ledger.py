@@ -91,7 +91,10 @@ def number(claim: Claim) -> str:
         "nats per response": _("nats per response"),
         "utility points": _("utility points"),
     }
-    return _("{mean} [{low}, {high}] {unit}, {seeds} seeds").format(
+    shape = _("{mean} [{low}, {high}] {unit}, {seeds} seeds")
+    if found["seeds"] == 1:  # of a prediction, which one run decides
+        shape = _("{mean} [{low}, {high}] {unit}, one run")
+    return shape.format(
         mean=mean, low=low, high=high, unit=units[claim["unit"]], seeds=found["seeds"]
     )
 
