@@ -12,6 +12,7 @@ from sphinx.application import Sphinx
 from sphinx.config import Config
 
 from rlhf_book import (
+    ahead,
     cache,
     corrections,
     disk,
@@ -36,7 +37,7 @@ from rlhf_book import (
 )
 
 PARTS = (
-    cache, edition, disk, figure, equations, explorer, facts, model_answers, launch, labs,
+    cache, ahead, edition, disk, figure, equations, explorer, facts, model_answers, launch, labs,
     twin, metadata, notes, self_check, corrections, ledger, glossary, site, fresh,
 )  # fmt: skip
 
