@@ -15,7 +15,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from rlhf_lab import __version__
+from rlhf_lab import __version__, strict_json
 from rlhf_lab.cli_options import (
     AsJson,
     Count,
@@ -77,7 +77,7 @@ def _require_made(option: str, value: str, default: str, stage: str) -> None:
 def _print(result: dict[str, Any], as_json: bool) -> None:
     """One JSON object for machines, or one aligned line per value."""
     if as_json:
-        typer.echo(json.dumps(_plain(result), ensure_ascii=False, allow_nan=False))
+        typer.echo(strict_json.dumps(result))
         return
     rows = list(_flat(result))
     width = max(len(name) for name, _ in rows)
@@ -92,15 +92,6 @@ def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]
             yield from _flat(value, f"{prefix}{name}.")
         else:
             yield prefix + name, value
-
-
-def _plain(value: Any) -> Any:
-    """NaN as null: JSON has no NaN."""
-    if isinstance(value, dict):
-        return {name: _plain(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return None if isinstance(value, float) and value != value else value
 
 
 # --- stages -----------------------------------------------------------------------------------

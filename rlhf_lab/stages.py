@@ -18,6 +18,7 @@ from typing import Any
 import torch
 import transformers
 
+from rlhf_lab import strict_json
 from rlhf_lab.config import (
     ChainConfig,
     ExaminerConfig,
@@ -462,7 +463,7 @@ def run_eval(
         "samples": str(run.output_dir / "samples.jsonl"),
         "seconds": round(time.time() - started, 1),
     }
-    atomic_write(run.output_dir / "eval.json", json.dumps(result, indent=2) + "\n")
+    atomic_write(run.output_dir / "eval.json", strict_json.dumps(result, indent=2) + "\n")
     return result
 
 
