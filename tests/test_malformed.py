@@ -209,6 +209,7 @@ CASES = [
     case("micro-batch", ["ppo", "micro_batch_size=5"], "micro_batch_size", "divisor"),
     case("part of a block", ["ppo", "ptx_ratio=0.001"], "ptx_ratio", "multiple"),
     case("lambda above 1", ["ppo", "lam=1.5"], "lam", "0 to 1"),
+    case("Adam without a decay", ["ppo", "adam_beta1=1"], "adam_beta1", "below 1"),
     case("negative seed", ["ppo", "seed=-1"], "seed", "-1"),
     case("only pretraining", ["sft", "pretrain_mix=1"], "pretrain_mix", "below 1"),
     case("micro-batch of 0", ["sft", "micro_batch_size=0"], "micro_batch_size", "divisor"),
