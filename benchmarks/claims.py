@@ -325,6 +325,7 @@ VALUES: Mapping[str, Values] = {
     "mix-leaves-some": lambda r: r.difference("held_out_loss", PTX, BASE),
     "mix-surpasses": lambda r: 100 * (r.cell(ENDINGS, BETA, GAMMA) - r.reference(ENDINGS, "base")),
     "kl-alone": lambda r: r.cell("loss", 1.0, 0.0) - r.reference("loss", "sft"),
+    "kl-costs-reward": lambda r: r.cell("rm_score", BETA, 0.0) - r.cell("rm_score", 1.0, 0.0),
     "mix-costs-reward": lambda r: r.cell("rm_score", BETA, 0.0) - r.cell("rm_score", BETA, 3.0),
     "no-penalty": lambda r: r.cell("gold", BETA, 0.0) - r.cell("gold", 0.0, 0.0),
     "calibration-lost": lambda r: _gain(r.error("story ending/0"), PPO, BASE),
