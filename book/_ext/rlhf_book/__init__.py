@@ -55,6 +55,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_config_value("comments_config", {}, "")
     app.connect("config-inited", adjust_theme)
     app.connect("config-inited", vendor.add_static_path)
+    app.add_js_file("print.js", loading_method="defer")
     app.add_message_catalog("rlhf_book", str(Path(app.srcdir) / "book" / "locale"))
     for part in PARTS:
         part.register(app)
