@@ -193,6 +193,10 @@ def test_opened_from_disk(small_site: Path, visit: Any) -> None:
     seen.page.goto(f"file://{small_site}/book/index.html")
     seen.page.wait_for_selector("mjx-container svg, mjx-container mjx-math")
     assert not seen.errors
+    seen.page.goto(f"file://{small_site}/404.html")
+    seen.page.click("main a")
+    seen.page.wait_for_url("**/book/index.html")
+    assert not seen.errors
 
 
 def test_search_from_disk_says_what_it_cannot_do(
