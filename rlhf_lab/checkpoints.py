@@ -7,21 +7,23 @@ killed at any moment leaves either the old or the new checkpoint whole.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import os
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from rlhf_lab.errors import CheckpointError
+from rlhf_lab.errors import CheckpointError, InputError
 from rlhf_lab.files import file_hash, sync, writing_to
 
 Tensors = dict[str, Tensor]
@@ -172,6 +174,43 @@ def clear_checkpoints(folder: str | Path) -> None:
     with writing_to(folder):
         for name in _checkpoints(folder):
             _remove(folder, name)
+
+
+@contextlib.contextmanager
+def alone_in(folder: str | Path | None) -> Iterator[None]:
+    """Keep other processes from training into ``folder``; None keeps nobody from anything.
+
+    Two that did would cut each other's metrics and leave checkpoints of both. The lock is on
+    ``folder/.lock``, which goes when the context ends; a process that is killed leaves the file,
+    but no lock. A file system without locks has none.
+
+    Raises:
+        InputError: when another process is training into this folder, or it cannot be written.
+    """
+    if folder is None:
+        yield
+        return
+    folder = Path(folder)
+    new = [path for path in (folder, *folder.parents) if not path.exists()]
+    lock = FileLock(folder / ".lock", timeout=0)
+    with contextlib.ExitStack() as stack:
+        with writing_to(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                with contextlib.suppress(NotImplementedError):
+                    stack.enter_context(lock)
+            except Timeout:
+                raise InputError(
+                    "output_dir", str(folder), "a folder that no other process trains into",
+                    "wait until that run has ended, or choose another folder",
+                ) from None  # fmt: skip
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                (folder / ".lock").unlink()
+                for path in new:
+                    path.rmdir()  # stays if anything is in it, and so do those above
 
 
 # --- what goes into them ----------------------------------------------------------------------

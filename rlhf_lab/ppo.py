@@ -25,7 +25,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from rlhf_lab import objectives
-from rlhf_lab.checkpoints import clear_checkpoints
+from rlhf_lab.checkpoints import alone_in, clear_checkpoints
 from rlhf_lab.config import PPOConfig
 from rlhf_lab.data import IndexSampler
 from rlhf_lab.encoding import require_special_tokens
@@ -114,18 +114,17 @@ class PPOTrainer:
             CheckpointError: for a damaged checkpoint, or one of another configuration.
             DivergenceError: when a loss is not finite; the last checkpoint stays.
         """
-        config, main = self.config, self.accelerator.is_main_process
-        start = 0
-        if self.output_dir is not None:
-            if main and not resume:
-                clear_checkpoints(self.output_dir)
+        config, main, folder = self.config, self.accelerator.is_main_process, self.output_dir
+        with (
+            alone_in(folder if main else None),
+            interruptible() as interrupt,
+            Progress(config.steps, "PPO-ptx", quiet=self.quiet or not main) as bar,
+        ):
+            if main and folder is not None and not resume:
+                clear_checkpoints(folder)
             self.accelerator.wait_for_everyone()
-            start = self.state.restore(self.output_dir, config)
-        tracker = Tracker(
-            self.output_dir, config, self.trackers, resume_step=start or None, enabled=main
-        )
-        quiet = self.quiet or not main
-        with interruptible() as interrupt, Progress(config.steps, "PPO-ptx", quiet=quiet) as bar:
+            start = 0 if folder is None else self.state.restore(folder, config)
+            tracker = Tracker(folder, config, self.trackers, resume_step=start, enabled=main)
             bar.update(start)
             for iteration in range(start, config.steps):
                 metrics, done = self.iterate(iteration), iteration + 1
@@ -137,8 +136,8 @@ class PPOTrainer:
                 asked = torch.tensor(interrupt.requested, device=self.accelerator.device).float()
                 stop = done == config.steps or bool(self._sum(asked) > 0)
                 due = stop or (config.checkpoint_every and done % config.checkpoint_every == 0)
-                if due and main and self.output_dir is not None:
-                    self.state.save(self.output_dir, done, config)
+                if due and main and folder is not None:
+                    self.state.save(folder, done, config)
                 if stop:
                     break
         tracker.close()
@@ -227,8 +226,7 @@ class PPOTrainer:
     def _value_step(self, rollout: Rollout, rows: Tensor, total: Tensor) -> dict[str, float]:
         """One step of the value function, with an optimiser of its own."""
         found = self._backward("value", rollout, rows, total)
-        loss, bound = found["loss/value"], self.config.max_grad_norm
-        return found | self.state.step("value", loss, bound)
+        return found | self.state.step("value", found["loss/value"], self.config.max_grad_norm)
 
     def _policy_loss(self, rollout: Rollout, rows: Tensor, total: Tensor) -> tuple[Tensor, Stats]:
         tokens, at, mask, drawn = rollout.states(rows)

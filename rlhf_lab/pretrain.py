@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from rlhf_lab.checkpoints import (
+    alone_in,
     clear_checkpoints,
     latest_checkpoint,
     load_checkpoint,
@@ -187,8 +188,6 @@ def pretrain(
     model = GPT2LMHeadModel(model_config).to(device).train()
     optimizer = adamw(model, config.learning_rate, config.weight_decay)
     sampler = IndexSampler(len(blocks), config.batch_size, config.seed)
-    start = _resume(model, optimizer, config, output_dir, resume)
-    tracker = Tracker(output_dir, config, trackers, resume_step=start or None)
     blocks = blocks.to(device)
     held_out = None if held_out is None else held_out.to(device)
 
@@ -196,9 +195,12 @@ def pretrain(
     loss_sum = torch.zeros((), device=device)
     since, clock = 0, time.perf_counter()
     with (
+        alone_in(output_dir),
         interruptible() as interrupt,
         Progress(config.steps, "pretrain", quiet=quiet) as progress,
     ):
+        start = _resume(model, optimizer, config, output_dir, resume)
+        tracker = Tracker(output_dir, config, trackers, resume_step=start or None)
         progress.update(start)
         for step in range(start, config.steps):
             for group in optimizer.param_groups:

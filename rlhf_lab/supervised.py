@@ -28,6 +28,7 @@ from transformers.trainer_callback import PrinterCallback
 
 from rlhf_lab.checkpoints import (
     Tensors,
+    alone_in,
     clear_checkpoints,
     latest_checkpoint,
     load_checkpoint,
@@ -179,15 +180,6 @@ def train(
     if not trainable(module):
         raise InputError("model", "no trainable parameter", "at least one", "unfreeze the model")
     optimizer = adamw(module, config.learning_rate, config.weight_decay)
-    start, saved_rng = _resume(module, optimizer, config, output_dir, resume)
-    tracker = Tracker(output_dir, config, trackers, resume_step=start or None)
-    if start >= steps:
-        return tracker.history
-    for group in optimizer.param_groups:  # LambdaLR multiplies this; a checkpoint may hold another
-        group["lr"] = group["initial_lr"] = config.learning_rate
-    scheduler = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: warmup_cosine(start + step, steps, warmup)
-    )
 
     def batches(micro_step: int) -> Batch:
         step, part = divmod(micro_step, per_step)
@@ -195,10 +187,20 @@ def train(
         return collate([rows[i] for i in chosen.tolist()])
 
     with (
+        alone_in(output_dir),
         tempfile.TemporaryDirectory() as scratch,  # the trainer insists on a folder; it stays empty
         interruptible() as interrupt,
         Progress(steps, stage, quiet=quiet) as progress,
     ):
+        start, saved_rng = _resume(module, optimizer, config, output_dir, resume)
+        tracker = Tracker(output_dir, config, trackers, resume_step=start or None)
+        if start >= steps:
+            return tracker.history
+        for group in optimizer.param_groups:  # LambdaLR multiplies this; a checkpoint may differ
+            group["lr"] = group["initial_lr"] = config.learning_rate
+        scheduler = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: warmup_cosine(start + step, steps, warmup)
+        )
         arguments = _arguments(module, config, micro_batch_size, steps - start, scratch)
         with warnings.catch_warnings():
             # TRL turns gradient checkpointing on; the flag that turns it off in every version of

@@ -9,6 +9,8 @@ from __future__ import annotations
 import errno
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -207,6 +209,7 @@ CASES = [
     case("micro-batch", ["ppo", "micro_batch_size=5"], "micro_batch_size", "divisor"),
     case("part of a block", ["ppo", "ptx_ratio=0.001"], "ptx_ratio", "multiple"),
     case("lambda above 1", ["ppo", "lam=1.5"], "lam", "0 to 1"),
+    case("Adam without a decay", ["ppo", "adam_beta1=1"], "adam_beta1", "below 1"),
     case("negative seed", ["ppo", "seed=-1"], "seed", "-1"),
     case("only pretraining", ["sft", "pretrain_mix=1"], "pretrain_mix", "below 1"),
     case("micro-batch of 0", ["sft", "micro_batch_size=0"], "micro_batch_size", "divisor"),
@@ -307,7 +310,16 @@ CASES = [
          [*PRETRAIN, "block_length=257"], "block_length", "257"),
     # Evaluation
     case("eval without model", ["eval", "--model", "./none"], "./none", "check the path"),
+    case("eval against other words", ["eval", "--model", "model", "--data", "prompts.jsonl",
+         "--reference", "other"], "reference", "264", "270"),
+    case("eval with a long seed", ["eval", "--model", "model", "--seed", "9" * 24], "seed", "0 to"),
+    case("eval with a negative seed", ["eval", "--model", "model", "--seed", "-1"], "seed", "-1"),
     case("eval of nothing", ["eval", "--model", "model", "--count", "0"], "count", "at least 1"),
+    # A stage before the one that comes first
+    case("rm before sft", ["rm"], "model", "rlhf-lab sft", "first"),
+    case("ppo before sft", ["ppo"], "model", "rlhf-lab sft", "first"),
+    case("ppo before rm", ["ppo", "--model", "model"], "reward", "rlhf-lab rm", "first"),
+    case("sweep without model", ["sweep", "--model", "./none"], "./none", "check the path"),
     # Fernwick
     case("no documents", ["world", "documents", "--count", "0"], "count", "at least 1"),
     case("negative start", ["world", "documents", "--start", "-5"], "start", "0 or more"),
@@ -484,3 +496,61 @@ def test_calls_that_cannot_work(name):
     assert "\n" not in message
     for word in words:
         assert word in message
+
+
+# --- one process in a folder --------------------------------------------------------------------
+
+HOLD = """
+import sys
+from rlhf_lab.checkpoints import alone_in
+with alone_in(sys.argv[1]):
+    print("in", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def other_process(tmp_path):
+    """Another process that trains into ``tmp_path``, as far as a lock can tell."""
+    command = [sys.executable, "-c", HOLD, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"in\n"
+        yield process
+        process.kill()
+
+
+def test_a_folder_is_for_one_process(tmp_path, other_process):
+    with pytest.raises(InputError, match=r"output_dir.*no other process.*wait until"):
+        checkpoints.alone_in(tmp_path).__enter__()
+    with checkpoints.alone_in(tmp_path / "another"), checkpoints.alone_in(None):
+        pass
+    other_process.kill()  # no chance to clean up
+    other_process.wait()
+    with checkpoints.alone_in(tmp_path):
+        pass
+
+
+@pytest.mark.parametrize("stage", ["pretrain", "sft", "ppo"])
+def test_a_second_run_leaves_the_folder_of_the_first_as_it_is(tmp_path, other_process, stage):
+    """A run that resumed while the old one still finished its step cut its metrics."""
+    row = '{"step": 7, "loss": 1.0}\n'
+    (tmp_path / "metrics.jsonl").write_text(row)
+    checkpoints.save_checkpoint(tmp_path, 7, {"a": torch.zeros(1)}, {})
+    tokenizer = tokenizer_of(264)
+    model = policy(tokenizer)
+    with pytest.raises(InputError, match="no other process"):
+        if stage == "pretrain":
+            config = PretrainConfig(steps=9, batch_size=2, block_length=8)
+            blocks = torch.full((4, 8), 5)
+            pretrain(
+                blocks, model.config, config, tokenizer=tokenizer, output_dir=tmp_path,
+                resume=False, quiet=True,
+            )  # fmt: skip
+        elif stage == "sft":
+            rows = [Demonstration(PROMPT, "at the mill.")] * 4
+            config = SFTConfig(batch_size=2, micro_batch_size=2)
+            train_sft(model, tokenizer, rows, config, output_dir=tmp_path, resume=False, quiet=True)
+        else:
+            trainer(output_dir=tmp_path).train(resume=False)
+    assert (tmp_path / "metrics.jsonl").read_text() == row
+    assert checkpoints.latest_checkpoint(tmp_path).name == "step-00000007"

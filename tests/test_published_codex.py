@@ -8,9 +8,10 @@ import itertools
 import pandas as pd
 import pytest
 
-from benchmarks import code_in_web, codex
+from benchmarks import code_in_web, codex, human_eval
 from rlhf_lab.config import PretrainConfig
 from rlhf_lab.lineage import micro_programs
+from rlhf_lab.lineage.human_eval import Problem
 from rlhf_lab.models import load_policy
 
 SMALL = codex.Measured(demonstrations=32, tasks=3, samples=5, temperatures=(0.5, 1.5))
@@ -83,3 +84,22 @@ def test_every_model_of_the_plan_is_published_once():
     planned = itertools.product(code_in_web.SEEDS, code_in_web.ARMS, suites)
     rows = main[["seed", "arm", "suite"]].itertuples(index=False, name=None)
     assert sorted(rows) == sorted(planned)
+
+
+def test_both_completions_of_a_problem_get_the_sandbox_s_verdict():
+    checks = "def check(candidate):\n    assert candidate(3) == 6"
+    right = Problem("a", "def twice(x):\n", "twice", "    return 2 * x\n", checks)
+    wrong = Problem("b", "def twice(x):\n", "twice", "    while True: x += 1\n", checks)
+    found = human_eval.verdicts([right, wrong], human_eval.Measured(seconds=1))
+    assert found.to_dict("records") == [
+        {"task_id": "a", "reference": "passed", "nothing": "wrong"},
+        {"task_id": "b", "reference": "time", "nothing": "wrong"},
+    ]
+
+
+def test_every_reference_solution_of_human_eval_passed_and_nothing_did_not():
+    """As published; ``tests/lineage/test_pass_at_k.py`` runs them where the file is at hand."""
+    table = pd.read_csv(human_eval.FOLDER / "verdicts.csv")
+    assert list(table.task_id) == [f"HumanEval/{i}" for i in range(164)]
+    assert (table.reference == "passed").all()
+    assert set(table.nothing) <= {"wrong", "error"}

@@ -27,8 +27,10 @@ KINDS = ("paper", "api", "product", "series", "preview")
 IDEAS = ("pretraining", "code", "instruction", "rlhf", "images", "reasoning")
 DATES = (
     "released", "shown", "trained", "data_until", "base_ready", "said_released",
-    "notice", "ended", "later_price_from",
+    "notice", "ended", "later_price_from", "edited", "asked_davinci_003", "asked_gpt_4",
 )  # fmt: skip
+QUANTITIES = ("parameters", "training_tokens", "rows")  # and names that go on from these
+SCALES = {"million": 1e6, "billion": 1e9, "trillion": 1e12}
 FLAGS = ("images", "reasons")
 # What a model needs to be among those one can choose from.
 CHOICE = ("released", "context", "price_in", "price_out", *FLAGS)
@@ -225,8 +227,8 @@ def _unit(name: str, fact: Fact) -> str | None:
         return "date"
     if name in FLAGS:
         return "flag"
-    if name.startswith("parameters"):
-        return "parameters"
+    if name.startswith(QUANTITIES):
+        return "quantity"
     if "price" in name:
         return "dollars"
     return "tokens" if name == "context" else fact.unit
@@ -234,6 +236,9 @@ def _unit(name: str, fact: Fact) -> str | None:
 
 def written(name: str, fact: Fact, words: Mapping[str, str]) -> str:
     """A fact as it stands in a sentence: ``28 May 2020``, ``175 billion``, ``2,048``, ``$2.50``.
+
+    Numbers of parameters, tokens and rows are in millions, billions or trillions, the largest of
+    which there is at least one.
 
     Args:
         name: of the fact, which says what its value is.
@@ -250,9 +255,9 @@ def written(name: str, fact: Fact, words: Mapping[str, str]) -> str:
         return words["range"].format(first=texts[0], last=texts[1])
     if unit == "flag":
         return words["yes" if value else "no"]
-    if unit == "parameters":
-        scale, size = ("billion", 1e9) if value >= 1e9 else ("million", 1e6)
-        return words[scale].format(number=f"{value / size:.4g}")
+    if unit == "quantity":
+        scale = [name for name, size in SCALES.items() if value >= size][-1]
+        return words[scale].format(number=f"{value / SCALES[scale]:.4g}")
     if unit == "dollars":
         return words["dollars"].format(number=f"{value:,.2f}".removesuffix(".00"))
     if unit == "tokens":

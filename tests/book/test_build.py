@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -167,6 +168,39 @@ def test_exactly_the_pages_that_use_it_run_again(
 
     edit(book / "constraints.txt", "\ntorch==", "\ntorch==9")
     assert ran() == set(codes)
+
+
+WAIT = """\
+import pathlib, time
+pathlib.Path("{own}.here").touch()
+end = time.monotonic() + 120
+while not pathlib.Path("{other}.here").exists() and time.monotonic() < end:
+    time.sleep(0.1)
+print("met", pathlib.Path("{other}.here").exists())"""
+
+
+def test_pages_run_at_the_same_time(
+    new_book: Callable[[], Path], build_book: Build, extension: Any
+) -> None:
+    """Two pages that wait for each other; the third fails, and is shown with its traceback."""
+    if extension("ahead").cores() < 2:
+        pytest.skip("pages run at once where there are two cores")
+    book = new_book()
+    codes = {
+        "left": WAIT.format(own="left", other="right"),
+        "right": WAIT.format(own="right", other="left"),
+        "sick": "raise RuntimeError('it is ' + 'sick')",
+    }
+    for name, code in codes.items():
+        (book / f"book/{name}.md").write_text(NOTEBOOK % code)
+    (book / "book/index.md").write_text("# Book\n")
+    files = "".join(f"  - file: book/{name}\n" for name in codes)
+    (book / "_toc.yml").write_text(f"format: jb-book\nroot: book/index\nchapters:\n{files}")
+    done = build_book(book)
+    assert done.returncode != 0
+    assert "it is sick" in done.stderr
+    for name in ("left", "right"):
+        assert "met True" in (book / f"_build/html/book/{name}.html").read_text(), name
 
 
 def plain_build(book: Path) -> subprocess.CompletedProcess[str]:

@@ -12,6 +12,7 @@ from sphinx.application import Sphinx
 from sphinx.config import Config
 
 from rlhf_book import (
+    ahead,
     cache,
     corrections,
     disk,
@@ -36,7 +37,7 @@ from rlhf_book import (
 )
 
 PARTS = (
-    cache, edition, disk, figure, equations, explorer, facts, model_answers, launch, labs,
+    cache, ahead, edition, disk, figure, equations, explorer, facts, model_answers, launch, labs,
     twin, metadata, notes, self_check, corrections, ledger, glossary, site, fresh,
 )  # fmt: skip
 
@@ -55,6 +56,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_config_value("comments_config", {}, "")
     app.connect("config-inited", adjust_theme)
     app.connect("config-inited", vendor.add_static_path)
+    app.add_js_file("print.js", loading_method="defer")
     app.add_message_catalog("rlhf_book", str(Path(app.srcdir) / "book" / "locale"))
     for part in PARTS:
         part.register(app)
@@ -62,7 +64,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("build-finished", html.finish_pages, priority=900)
     return {
         "version": "1",
-        "env_version": 4,  # of what is kept between builds: another number reads all pages anew
+        "env_version": 5,  # of what is kept between builds: another number reads all pages anew
         "parallel_read_safe": True,
         "parallel_write_safe": True,
     }

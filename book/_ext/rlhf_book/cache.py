@@ -158,23 +158,37 @@ class Cache:
 class ObservedClient(NotebookClientBase):
     """myst-nb's client: outputs from the cache, or from a run that writes down what it reads."""
 
-    def start_client(self) -> None:
-        """Fill the notebook's outputs; a cell that fails is a warning with its traceback."""
+    @property
+    def cache(self) -> Cache:
+        """Where outputs are kept."""
         cache: Cache = self._kwargs["cache"]
+        return cache
+
+    @property
+    def page(self) -> str:
+        """Name of the page."""
         if self.path is None:
             raise ValueError("only a page that is a file can be executed")
-        page = self.path.resolve().relative_to(cache.book).with_suffix("").as_posix()
-        entry = cache.entry(page, self.notebook)
+        return self.path.resolve().relative_to(self.cache.book).with_suffix("").as_posix()
+
+    def known(self) -> Path | None:
+        """Outputs of this page that are still right, or None."""
+        return self.cache.entry(self.page, self.notebook)
+
+    def start_client(self) -> None:
+        """Fill the notebook's outputs; a cell that fails is a warning with its traceback."""
+        entry = self.known()
         if entry is None:
-            run = self.run(cache, page)
+            run = self.run()
         else:
             self.logger.info("Nothing that this page uses has changed: outputs from the cache")
-            run = metadata_of_run(**cache.restore(entry, self.notebook), entry=entry)
+            run = metadata_of_run(**self.cache.restore(entry, self.notebook), entry=entry)
         self.exec_metadata = {**run, "code": code_of(self.notebook)}
 
-    def run(self, cache: Cache, page: str) -> Any:
+    def run(self) -> Any:
         """Execute the notebook in the folder of its page; returns what myst-nb keeps of a run."""
         assert self.path is not None
+        cache = self.cache
         self.logger.info("Executing")
         started = time.time()
         with recording(cache.book, cache.package) as record:
@@ -193,7 +207,7 @@ class ObservedClient(NotebookClientBase):
             )
         if result.err is None:
             self.logger.info(f"Executed in {result.time:.2f} seconds")
-            entry = cache.keep(page, self.notebook, read, started, result.time)
+            entry = cache.keep(self.page, self.notebook, read, started, result.time)
             return metadata_of_run(started, result.time, entry=entry)
         error = type(result.err).__name__
         shown = f"\n{result.exc_string}" if self.nb_config.execution_show_tb else ""
