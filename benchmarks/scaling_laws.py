@@ -21,12 +21,13 @@ logarithm, than the law through finished runs; by Chinchilla's form. (Over which
 taken was changed after the runs of the largest amount, before any second seed was run.)
 
 Both rules were first judged with three seeds of the first amount, two of the second and one of the
-others. The seeds that make it three everywhere were added after that, and these rules of theirs
-were written before they were run. A law predicts a seed by how far inside of its interval the run
-lies that lies least so. Points inside mislead on a seed by how much farther off its held-out runs
-the law through its own points is than the law through its own finished runs, so that each seed
-makes the comparison by itself. In either case the claim holds if the mean over seeds is above 0
-with its whole interval. As a control a seed is predicted from points inside of the others' runs.
+others, on another machine: ``first.csv``, which nothing writes any more. The seeds that make it
+three everywhere were added after that, and these rules of theirs were written before they were run.
+A law predicts a seed by how far inside of its interval the run lies that lies least so. Points
+inside mislead on a seed by how much farther off its held-out runs the law through its own points is
+than the law through its own finished runs, so that each seed makes the comparison by itself. In
+either case the claim holds if the mean over seeds is above 0 with its whole interval. As a control
+a seed is predicted from points inside of the others' runs.
 
 Emergence. The grid's models and the presets read the questions and answers of two suites. The
 critique *comes out again* if on some suite whole answers stay below 1 % in at least half of the
