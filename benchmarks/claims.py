@@ -159,6 +159,19 @@ class Results:
         own = found[(found.arm == arm) & (found.asked == "plainly")]
         return 100 * own.set_index("seed").hedged
 
+    def told_apart(self, arm: str) -> pd.Series:
+        """Percent of true premises that an arm states, less that of false ones, by seed."""
+        found = self.table("failures/premises")
+        own = found[(found.arm == arm) & (found.reply == "accepted")]
+        share = 100 * own.pivot(index="seed", columns="premise", values="share")
+        return share["true premise"] - share["false premise"]
+
+    def due(self, arm: str) -> pd.Series:
+        """Percent of false claims that an arm hedges, less that of true ones, by seed."""
+        found = self.table("failures/hedges")
+        own = found[(found.arm == arm) & (found.asked == "plainly")].set_index("seed")
+        return 100 * (own.hedged_if_false - own.hedged_if_true)
+
     def met(self, arm: str) -> pd.DataFrame:
         """Percent of constraints met: rows are seeds, columns (constraint, how many)."""
         found = self.table("failures/constraints")
@@ -321,9 +334,11 @@ def _table(path: Path) -> pd.DataFrame:
 
 
 LIKE, DISLIKE = (f"best of it, labelers {taste} hedging" for taste in ("like", "dislike"))
+CHECK, BEST = "best of it, labelers check first", "best of 4"
 PROGRAMS, NO_PROGRAMS = "with programs", "without programs"
 TOLD, UNTOLD = "instructions", "inputs alone"
 MORE, MORE_FALSE = "SFT, more of the usual", "SFT, more false premises"
+BOTH = "SFT, more false and true premises"
 GRPO, SINGLE = "GRPO", "single turns"
 PARTS, OWN = "parts", "its own"  # of more_than_text
 SEEN, NEW = "as trained", "held out"
@@ -357,6 +372,7 @@ VALUES: Mapping[str, Values] = {
     "mix-leaves-some": lambda r: r.difference("held_out_loss", PTX, BASE),
     "mix-surpasses": lambda r: 100 * (r.cell(ENDINGS, BETA, GAMMA) - r.reference(ENDINGS, "base")),
     "kl-alone": lambda r: r.cell("loss", 1.0, 0.0) - r.reference("loss", "sft"),
+    "kl-costs-reward": lambda r: r.cell("rm_score", BETA, 0.0) - r.cell("rm_score", 1.0, 0.0),
     "mix-costs-reward": lambda r: r.cell("rm_score", BETA, 0.0) - r.cell("rm_score", BETA, 3.0),
     "no-penalty": lambda r: r.cell("gold", BETA, 0.0) - r.cell("gold", 0.0, 0.0),
     "calibration-lost": lambda r: _gain(r.error("story ending/0"), PPO, BASE),
@@ -388,6 +404,9 @@ VALUES: Mapping[str, Values] = {
     "over-hedging": lambda r: r.hedged(LIKE) - r.hedged(DISLIKE),
     "several-constraints": lambda r: _gain(r.met(PTX)["all"], 1, 4),
     "constraints-interfere": lambda r: _apart(r.met(PTX)),
+    "premises-told-apart": lambda r: r.told_apart(BOTH) - r.told_apart(SFT),
+    "hedges-when-due": lambda r: r.due(CHECK) - r.due(DISLIKE),
+    "constraints-by-choice": lambda r: r.met(BEST)["all"][4] - r.met(SFT)["all"][4],
     "code-helps-sums": lambda r: _gain(r.mixtures("sums/4"), PROGRAMS, NO_PROGRAMS),
     "code-helps-stories": lambda r: _gain(r.mixtures("story ending/0"), PROGRAMS, NO_PROGRAMS),
     "tuning-costs-examples": lambda r: _gain(r.from_examples(), BASE, SFT),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
 import time
@@ -12,6 +11,7 @@ from typing import Any
 
 from scipy import stats
 
+from rlhf_lab import strict_json
 from rlhf_lab.files import atomic_write
 from rlhf_lab.provenance import manifest
 
@@ -32,6 +32,6 @@ def ratio(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, float]:
 def write(name: str, rows: Any, work: Mapping[str, object], started: float) -> None:
     """``results/<name>.json``: the numbers, and how they were made."""
     about = manifest(f"python -m benchmarks {name}", work, [0], started)
-    text = json.dumps({"manifest": about, "results": rows}, indent=1) + "\n"
+    text = strict_json.dumps({"manifest": about, "results": rows}, indent=1) + "\n"
     atomic_write(RESULTS / f"{name}.json", text)
     print(f"  {time.time() - started:.0f} s, written to {(RESULTS / name).name}.json\n", flush=True)

@@ -2,7 +2,7 @@
 
 Nothing heavy is imported before a command needs it, so that help comes at once. A mistake of the
 user is one line on stderr and exit code 2, a training that diverged is exit code 3, and Ctrl-C,
-after saving, 130.
+after saving, 130. A sweep in which a run failed, and a doctor who found something broken, exit 1.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from rlhf_lab import __version__
+from rlhf_lab import __version__, strict_json
 from rlhf_lab.cli_options import (
     AsJson,
     Count,
@@ -65,10 +65,19 @@ def _begin(config: Any, quiet: bool, threads: int = 0) -> None:
     silence_libraries()
 
 
+def _require_made(option: str, value: str, default: str, stage: str) -> None:
+    """Who starts with a later stage is told which one comes before it."""
+    if value == default and not Path(value).is_dir():
+        raise InputError(
+            option, value, f"what `rlhf-lab {stage}` writes there",
+            f"run `rlhf-lab {stage}` first, or name another with --{option}",
+        )  # fmt: skip
+
+
 def _print(result: dict[str, Any], as_json: bool) -> None:
     """One JSON object for machines, or one aligned line per value."""
     if as_json:
-        typer.echo(json.dumps(_plain(result), ensure_ascii=False, allow_nan=False))
+        typer.echo(strict_json.dumps(result))
         return
     rows = list(_flat(result))
     width = max(len(name) for name, _ in rows)
@@ -83,15 +92,6 @@ def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]
             yield from _flat(value, f"{prefix}{name}.")
         else:
             yield prefix + name, value
-
-
-def _plain(value: Any) -> Any:
-    """NaN as null: JSON has no NaN."""
-    if isinstance(value, dict):
-        return {name: _plain(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return None if isinstance(value, float) and value != value else value
 
 
 # --- stages -----------------------------------------------------------------------------------
@@ -195,6 +195,7 @@ def rm(
 
     config = settings.read(RMConfig)
     _begin(config, training.silent, training.threads)
+    _require_made("model", model, "runs/sft/final", "sft")
     from rlhf_lab.stages import run_rm
 
     run = training.run("rm", model, data, count, world_seed)
@@ -228,6 +229,8 @@ def ppo(
 
     config = settings.read(PPOConfig)
     _begin(config, training.silent, training.threads)
+    _require_made("model", model, "runs/sft/final", "sft")
+    _require_made("reward", reward, "runs/rm/final", "rm")
     from rlhf_lab.stages import run_ppo
 
     run = training.run("ppo", model, data, count, world_seed)
@@ -238,7 +241,10 @@ def ppo(
 @app.command("eval")
 def evaluate(
     model: Model = "tiny",
-    reference: Annotated[str | None, typer.Option(help="Model that the KL is measured to.")] = None,
+    reference: Annotated[
+        str | None,
+        typer.Option(help="Model that the KL is measured to and labelers compare with."),
+    ] = None,
     reward: Annotated[str | None, typer.Option(help="Folder of a reward model.")] = None,
     suites: Annotated[bool, typer.Option("--suites", help="Run every benchmark suite.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of the answers.")] = 0,
@@ -250,7 +256,7 @@ def evaluate(
     threads: Threads = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Measure a model: gold score, reward, exact KL, alignment tax."""
+    """Measure a model: gold score, reward, exact KL, win rates, alignment tax."""
     from rlhf_lab.stages import Run, run_eval, set_threads, silence_libraries
 
     set_threads(threads)
@@ -275,9 +281,11 @@ def sweep(
 
     config = settings.read(SweepConfig, f"chain.model={model}")
     _begin(config, quiet or as_json)
+    from rlhf_lab.models import load_policy
     from rlhf_lab.runtime import completing
     from rlhf_lab.sweep import sweep as run_grid
 
+    load_policy(config.chain.model)  # wrong, it is one line here, and later one of each run
     folder = output_dir or Path("runs") / "sweep"
     with completing():
         table = run_grid(
@@ -290,6 +298,8 @@ def sweep(
     _print(
         {"stage": "sweep", "output_dir": str(folder), "rows": len(table), "failed": failed}, as_json
     )
+    if failed:
+        raise typer.Exit(1)
 
 
 @app.command()

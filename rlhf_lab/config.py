@@ -236,6 +236,9 @@ class PPOConfig:
         )
         _not_negative(self, "learning_rate", "value_learning_rate", "checkpoint_every")
         _unit_interval(self, "discount", "lam", "ema_decay", "adam_beta1", "adam_beta2")
+        for name in ("adam_beta1", "adam_beta2"):  # at 1 Adam would never move
+            value = getattr(self, name)
+            _require(value < 1, name, value, "below 1", f"choose {name} smaller, such as 0.9")
         _require(
             self.kl_controller in ("fixed", "adaptive"),
             "kl_controller",

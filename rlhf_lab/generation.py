@@ -171,7 +171,10 @@ def sample(
         ).logits[:, -1]
         chance = uniform[active.to(uniform.device), t].to(device)
         if not bool(torch.isfinite(logits.logsumexp(-1)).all()):
-            raise DivergenceError(f"logits of the policy are not finite at response token {t}")
+            raise DivergenceError(
+                f"logits of the policy are not finite at response token {t}; go back to a "
+                "checkpoint before, with a lower learning rate"
+            )
         drawn = choose(logits, chance, temperature=temperature, top_k=top_k, greedy=greedy)
         writing = ~stopped[active]
         response_ids[active[writing], t] = drawn[writing]

@@ -31,7 +31,7 @@ def masked_mean(x: Tensor, mask: Tensor, total: Tensor | float | None = None) ->
     ``x`` and ``mask`` have one shape; the result is a scalar, 0 for an empty mask.
     """
     count = mask.sum().clamp(min=1) if total is None else total
-    return x.masked_fill(~mask.bool(), 0).sum() / count
+    return _real(x).masked_fill(~mask.bool(), 0).sum() / count
 
 
 def token_logprobs(logits: Tensor, tokens: Tensor, temperature: float = 1.0) -> Tensor:
@@ -135,8 +135,7 @@ def gae(
         Advantages (B, T) and returns R = Â + V (B, T), both 0 outside the mask.
     """
     valid = mask.bool()
-    rewards = _real(rewards).masked_fill(~valid, 0)
-    values = _real(values).masked_fill(~valid, 0)
+    rewards, values = (_real(x).masked_fill(~valid, 0) for x in (rewards, values))
     next_value = next_advantage = torch.zeros_like(values[:, 0])
     advantages = torch.zeros_like(values)
     for t in reversed(range(values.shape[1])):
@@ -194,8 +193,7 @@ def ppo_policy_loss(
         tokens whose clipped term counts, and the mean ratio, all divided by the same n.
     """
     log_ratio = (_real(logp) - _real(old_logp.detach())).masked_fill(~mask.bool(), 0)
-    advantages = advantages.detach()
-    ratio = log_ratio.exp()
+    ratio, advantages = log_ratio.exp(), advantages.detach()
     plain = -advantages * ratio
     clipped = -advantages * ratio.clamp(1 - clip, 1 + clip)
     loss = masked_mean(torch.maximum(plain, clipped), mask, total)
@@ -227,7 +225,8 @@ def ppo_value_loss(
         The loss, and ``{"clipfrac", "error"}``: the share of tokens whose clipped term counts, and
         the mean squared error without clipping.
     """
-    old_values, returns = old_values.detach(), returns.detach()
+    given = values, old_values.detach(), returns.detach()
+    values, old_values, returns = (_real(x).masked_fill(~mask.bool(), 0) for x in given)
     bounded = torch.clamp(values, old_values - clip, old_values + clip)
     plain, clipped = (values - returns).square(), (bounded - returns).square()
     loss = masked_mean(torch.maximum(plain, clipped), mask, total) / 2
@@ -261,7 +260,8 @@ def kwise_ranking_loss(
         raise InputError("ranks", ranks.tolist(), "a pair of different ranks", "drop all-tie rows")
     _, prompt = torch.unique(group, return_inverse=True)
     pairs = torch.bincount(prompt[better])
-    losses = F.softplus(scores[worse] - scores[better]) / pairs[prompt[better]].to(scores.dtype)
+    losses = F.softplus(_real(scores[worse]) - _real(scores[better]))
+    losses = losses / pairs[prompt[better]].to(losses.dtype)
     return losses.sum() / ((pairs > 0).sum() if total is None else total)
 
 

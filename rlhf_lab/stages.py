@@ -18,6 +18,7 @@ from typing import Any
 import torch
 import transformers
 
+from rlhf_lab import strict_json
 from rlhf_lab.config import (
     ChainConfig,
     ExaminerConfig,
@@ -41,6 +42,7 @@ from rlhf_lab.evaluate import (
     rm_scores,
     run_suites,
     summary,
+    win_rate,
 )
 from rlhf_lab.files import atomic_write
 from rlhf_lab.models import (
@@ -401,11 +403,18 @@ def run_eval(
     """Measure one model: on Fernwick against the gold standard, on other prompts without one.
 
     Args:
-        reference: exact KL is measured to it; reward: folder of a reward model.
+        reference: exact KL is measured to it, and on Fernwick labelers of both groups compare its
+            answers with the model's; reward: folder of a reward model.
         suites: run every benchmark suite too.
+        seed: of the answers, 0 to 2**32 - 1.
     """
+    if not 0 <= seed < 2**32:
+        raise InputError("seed", seed, "0 to 2**32 - 1", "choose another seed")
     started, device = time.time(), select_device(run.device)
     model, tokenizer = run.load()
+    other = None if reference is None else load_policy(reference, device=device)[0]
+    if other is not None:
+        _require_same_words(other, model, str(reference))
     result: dict[str, Any] = {"stage": "eval", "model": run.model}
     if run.data is not None:
         asked: Sequence[Any] = as_prompts(read_rows(run.data), tokenizer)
@@ -433,10 +442,16 @@ def run_eval(
         scores = rm_scores(scalar, tokenizer, asked, written)
         result["rm"] = sum(scores) / len(scores)
         result["rm_low"], result["rm_high"] = interval(scores, seed=seed)
-    if reference is not None:
-        other = load_policy(reference, device=device)[0]
+    if other is not None:
         kl = exact_kl(model, other, tokenizer, asked, written)
         result["kl"] = sum(kl) / len(kl)
+        result["kl_low"], result["kl_high"] = interval(kl, seed=seed)
+        if run.data is None:
+            against = answers(other, tokenizer, asked, seed=seed)
+            for group in ("train", "heldout"):
+                wins = win_rate(world, asked, written, against, group=group, seed=seed).iloc[0]
+                for name, column in (("rate", "win_rate"), ("low", "low"), ("high", "high")):
+                    result[f"win_{name}/{group}"] = float(wins[column])
     prompts = [getattr(prompt, "text", prompt) for prompt in asked]
     rows = [
         json.dumps({"prompt": p, "completion": c}, ensure_ascii=False) + "\n"
@@ -448,8 +463,22 @@ def run_eval(
         "samples": str(run.output_dir / "samples.jsonl"),
         "seconds": round(time.time() - started, 1),
     }
-    atomic_write(run.output_dir / "eval.json", json.dumps(result, indent=2) + "\n")
+    atomic_write(run.output_dir / "eval.json", strict_json.dumps(result, indent=2) + "\n")
     return result
+
+
+def _require_same_words(reference: Any, model: Any, source: str) -> None:
+    """Refuse a reference that reads other token ids than the model writes.
+
+    Raises:
+        InputError: when their vocabularies differ in size.
+    """
+    own, other = (m.get_input_embeddings().weight.shape[0] for m in (model, reference))
+    if own != other:
+        raise InputError(
+            "reference", source, f"a model with the {own} words of --model, not {other}",
+            "use the model that this one was trained from",
+        )  # fmt: skip
 
 
 def set_threads(threads: int) -> None:

@@ -6,7 +6,7 @@ by β and γ alone. Each result lies in ``work/`` in a folder named by its setti
 of all that it depends on. A sweep that was cut off at any moment, by SIGKILL too, goes on from what
 is there when it is started again, and ends with the same tables, byte for byte.
 
-Left out: GPUs, several machines.
+Left out: GPUs, and replicas stacked into one model on them (``torch.func``); several machines.
 """
 
 from __future__ import annotations

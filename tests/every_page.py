@@ -32,6 +32,10 @@ SETTLED = """() => {
         running().forEach(a => a.finish());
     }
 }"""
+# Icons are drawn in the page; a font of them weighs as much as all scripts of a page of text.
+ICON_FONTS = """() => [...document.fonts].filter(
+    (font) => font.family.includes("Awesome") && font.status !== "unloaded"
+).map((font) => font.family)"""
 PIECES = 4  # of the list of pages: a failure is told before the whole walk ends
 
 
@@ -73,6 +77,7 @@ def walk(site: Path, address: str, visit: Any, run_axe: Any, width: int, piece: 
             assert seen.page.locator("mjx-container").count() > 0, name
             assert seen.page.locator("mjx-merror").count() == 0, name
         seen.page.wait_for_load_state("networkidle")
+        assert not seen.page.evaluate(ICON_FONTS), f"{name} fetches a font for an icon"
         size = seen.page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
         assert size[0] <= size[1], f"{name} scrolls sideways at {width} px: {size[0]} px wide"
         found = serious(run_axe(seen, **SHAPES))

@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -101,6 +102,15 @@ def test_divergence_is_exit_code_3(fernwick_model, tmp_path, capsys):
     assert not (tmp_path / "run/final").exists()
 
 
+def test_a_sweep_in_which_a_run_failed_exits_1(fernwick_model, monkeypatch, capsys):
+    table = pd.DataFrame({"policy": ["ppo", "ppo"], "error": ["", "OSError: refused"]})
+    monkeypatch.setattr("rlhf_lab.sweep.sweep", lambda *_, **__: table)
+    assert cli.run(["sweep", "--model", str(fernwick_model), "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["failed"] == ["OSError: refused"]
+    table["error"] = ""
+    assert cli.run(["sweep", "--model", str(fernwick_model), "--json"]) == 0
+
+
 def test_ctrl_c_saves_exits_130_and_the_next_run_goes_on(fernwick_model, tmp_path):
     """A real process: stopped in the middle, then run again, against one that was never stopped."""
     data = tmp_path / "data.jsonl"
@@ -170,6 +180,10 @@ def test_the_chain_on_fernwick_stage_by_stage(fernwick_model, tmp_path, monkeypa
     )  # fmt: skip
     assert found["prompts"] == 6 and found["kl"] > -1e-5  # a sum in single precision
     assert found["gold_low"] <= found["gold"] <= found["gold_high"]
+    assert found["kl_low"] <= found["kl"] <= found["kl_high"]
+    for group in ("train", "heldout"):
+        low, rate, high = (found[f"win_{name}/{group}"] for name in ("low", "rate", "high"))
+        assert 0 <= low <= rate <= high <= 1
     assert len((measured / "samples.jsonl").read_text().splitlines()) == 6
 
 

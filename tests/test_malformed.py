@@ -209,6 +209,7 @@ CASES = [
     case("micro-batch", ["ppo", "micro_batch_size=5"], "micro_batch_size", "divisor"),
     case("part of a block", ["ppo", "ptx_ratio=0.001"], "ptx_ratio", "multiple"),
     case("lambda above 1", ["ppo", "lam=1.5"], "lam", "0 to 1"),
+    case("Adam without a decay", ["ppo", "adam_beta1=1"], "adam_beta1", "below 1"),
     case("negative seed", ["ppo", "seed=-1"], "seed", "-1"),
     case("only pretraining", ["sft", "pretrain_mix=1"], "pretrain_mix", "below 1"),
     case("micro-batch of 0", ["sft", "micro_batch_size=0"], "micro_batch_size", "divisor"),
@@ -309,7 +310,16 @@ CASES = [
          [*PRETRAIN, "block_length=257"], "block_length", "257"),
     # Evaluation
     case("eval without model", ["eval", "--model", "./none"], "./none", "check the path"),
+    case("eval against other words", ["eval", "--model", "model", "--data", "prompts.jsonl",
+         "--reference", "other"], "reference", "264", "270"),
+    case("eval with a long seed", ["eval", "--model", "model", "--seed", "9" * 24], "seed", "0 to"),
+    case("eval with a negative seed", ["eval", "--model", "model", "--seed", "-1"], "seed", "-1"),
     case("eval of nothing", ["eval", "--model", "model", "--count", "0"], "count", "at least 1"),
+    # A stage before the one that comes first
+    case("rm before sft", ["rm"], "model", "rlhf-lab sft", "first"),
+    case("ppo before sft", ["ppo"], "model", "rlhf-lab sft", "first"),
+    case("ppo before rm", ["ppo", "--model", "model"], "reward", "rlhf-lab rm", "first"),
+    case("sweep without model", ["sweep", "--model", "./none"], "./none", "check the path"),
     # Fernwick
     case("no documents", ["world", "documents", "--count", "0"], "count", "at least 1"),
     case("negative start", ["world", "documents", "--start", "-5"], "start", "0 or more"),

@@ -65,6 +65,9 @@ def test_dtypes(given_dtype, wanted):
     assert O.masked_whiten(values, mask).dtype == wanted
     assert O.ppo_policy_loss(logp, logp, logp, mask)[0].dtype == wanted
     assert O.lm_loss(logits, tokens).dtype == wanted
+    assert O.ppo_value_loss(values, values, values, mask)[0].dtype == wanted
+    assert O.masked_mean(values, mask.long()).dtype == wanted
+    assert O.kwise_ranking_loss(values[0], torch.arange(3), torch.zeros(3)).dtype == wanted
 
 
 def test_kl_estimates_by_enumeration():
@@ -217,6 +220,12 @@ def test_junk_behind_the_mask_has_no_gradient():
     O.ppo_policy_loss(logp, torch.zeros(2, 4), normal(2, 4, seed=1), mask)[0].backward()
     assert torch.isfinite(logp.grad).all()
     assert not logp.grad[mask == 0].any()
+    for junk in (torch.nan, torch.inf):
+        inputs = [torch.where(mask.bool(), normal(2, 4, seed=s), junk) for s in range(3)]
+        values = inputs[0].requires_grad_()
+        O.ppo_value_loss(values, *inputs[1:], mask)[0].backward()
+        assert torch.isfinite(values.grad).all() and values.grad.any()
+        assert not values.grad[mask == 0].any()
 
 
 def test_whitening():

@@ -96,3 +96,12 @@ def test_readme_links_lead_somewhere() -> None:
     local = [target for target in targets if "://" not in target]
     assert local
     assert not [target for target in local if not (ROOT / target).exists()]
+
+
+def test_every_benchmark_is_listed_once() -> None:
+    """The table of benchmarks/README.md has a row for each that ``python -m benchmarks`` knows."""
+    folder = ROOT / "benchmarks"
+    known = re.findall(r'^    "(\w+)": \w+,$', (folder / "__main__.py").read_text("utf-8"), re.M)
+    rows = re.findall(r"^\| `(\w+)` \|", (folder / "README.md").read_text("utf-8"), re.M)
+    assert len(known) > 30
+    assert sorted(rows) == sorted(known)

@@ -49,6 +49,20 @@ def test_one_sheet_in_place_of_those_of_others(extension: Any, static: Path) -> 
     assert loading.with_one_sheet(page, static) == page
 
 
+def test_names_of_icons_are_left_out_where_none_is_drawn_by_a_font(
+    extension: Any, static: Path
+) -> None:
+    loading = extension("loading")
+    kept = '.fa-lg{font-size:1.25em}.mine:before,.fa-x:before{content:"y"}'
+    glyphs = '.fa-sun:before{content:"\\f185"}.fa-a:before,.fa-b-2:before{content:"\\f158"}'
+    (static / "basic.css").write_text(glyphs + kept, encoding="utf-8")
+    for icon, expected in (("", kept), ('<i class="fa-brands fa-sun"></i>', glyphs + kept)):
+        page = loading.with_one_sheet(PAGE + icon, static)
+        name = page.partition("_static/foundation-")[2].partition('"')[0]
+        text = (static / f"foundation-{name}").read_text(encoding="utf-8")
+        assert text.lstrip().startswith(expected)
+
+
 def test_another_content_has_another_address(extension: Any, static: Path) -> None:
     """So that a browser never shows a page in the sheet of an earlier build."""
     loading = extension("loading")

@@ -99,6 +99,8 @@ class TestChapter:
             'print("best of"',
             "**Warning**",
             "sentinel =",
+            'BetaGammaExplorer("results/sweep")',
+            'TokenInspector(read_published("data/rollouts.json", FORMAT))',
             "## The end",
             "assert best",
         ]
@@ -111,12 +113,16 @@ class TestChapter:
 
     def test_tells_what_to_run_first_and_where_a_gpu_is(self, chapter: Any) -> None:
         assert "T4 GPU" in chapter.cells[0].source
-        assert "rlhf-lab==0.1.0" in chapter.cells[1].source
+        assert "rlhf-lab[labs]==0.1.0" in chapter.cells[1].source  # with widgets
 
     def test_runs_in_an_empty_folder_without_the_book(
         self, chapter: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """What the page read is brought along, and no package of the book is needed."""
+        """What the page read is brought along, and no package of the book is needed.
+
+        Its explorers are widgets.
+        """
+        pytest.importorskip("anywidget", reason="needs the extra [labs]")
         blocked = tmp_path / "blocked"
         blocked.mkdir()
         for name in ("myst_nb", "sphinx", "jupyter_book", "rlhf_book"):
@@ -130,6 +136,14 @@ class TestChapter:
         ).execute()
         said = "".join(o.get("text", "") for c in chapter.cells for o in c.get("outputs", []))
         assert said.startswith("best of 2 is 2.5\n")
+        drawn = [
+            kind
+            for c in chapter.cells
+            for o in c.get("outputs", [])
+            for kind in o.get("data", ())
+            if "widget" in kind
+        ]
+        assert drawn == ["application/vnd.jupyter.widget-view+json"] * 2
         assert [p.name for p in folder.iterdir()] == ["rlhf-lab-0.1.0"]
 
 
@@ -219,6 +233,15 @@ class TestMarkdown:
         assert markdown.MarkdownWriter().blocks(drawing(title="It *rises*", alt="A line.")) == [
             r"**It \*rises\*** A line."
         ]
+
+    def test_a_drawing_with_a_widget_gives_a_cell(self, markdown: ModuleType) -> None:
+        class drawing(nodes.General, nodes.Element):  # noqa: N801
+            pass
+
+        cell = markdown.NewCell("draw()")
+        tree = nodes.note("", nodes.paragraph("", "a"), drawing(title="T", alt="A.", cell="draw()"))
+        assert markdown.MarkdownWriter().blocks(tree) == ["> **Note**\n>\n> a\n>\n> **T** A.", cell]
+        assert markdown.has_cells([cell])
 
     def test_a_quotation_makes_room_for_code_cells(self, markdown: ModuleType) -> None:
         cell = nodes.container(nb_element="cell_code", cell_index=3)

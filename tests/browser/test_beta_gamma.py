@@ -127,7 +127,7 @@ def test_tiles_are_means_over_seeds_and_changes_since_sft(explorer: Any, stops: 
         assert number(spread) == pytest.approx(mean - low, abs=half + rounding)
         if name in ("gold", "rm_score", "loss", "suites"):
             moved = float((ours - before(name)).mean())
-            assert number(remark.removeprefix("SFT ")) == pytest.approx(moved, abs=half)
+            assert number(remark.removeprefix("vs SFT ")) == pytest.approx(moved, abs=half)
 
 
 def test_the_sentence_follows_the_numbers(render: Any) -> None:

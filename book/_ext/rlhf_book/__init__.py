@@ -56,6 +56,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_config_value("comments_config", {}, "")
     app.connect("config-inited", adjust_theme)
     app.connect("config-inited", vendor.add_static_path)
+    app.add_js_file("print.js", loading_method="defer")
     app.add_message_catalog("rlhf_book", str(Path(app.srcdir) / "book" / "locale"))
     for part in PARTS:
         part.register(app)
@@ -63,7 +64,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("build-finished", html.finish_pages, priority=900)
     return {
         "version": "1",
-        "env_version": 4,  # of what is kept between builds: another number reads all pages anew
+        "env_version": 5,  # of what is kept between builds: another number reads all pages anew
         "parallel_read_safe": True,
         "parallel_write_safe": True,
     }

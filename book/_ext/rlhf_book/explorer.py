@@ -22,6 +22,8 @@ own, fetched with the modules, and their tables and manifest lie beside it for w
 
 The drawings of the model facts have a list or a table in place of a still drawing: it says all that
 they say, and is what is printed.
+
+The notebook of a page has the same drawing as a widget, and brings the files that it reads.
 """
 
 from __future__ import annotations
@@ -64,13 +66,24 @@ PUBLISHED = {module.NAME: module for module in (over_optimisation, ranking, toke
 FACTS = {module.NAME: module for module in (lineage, chooser)}  # drawn from the model facts
 DRAWINGS = {ppo_clip.NAME: ppo_clip} | SWEEPS | PUBLISHED | FACTS
 IN_PAGE = ("state",)  # of a drawing's data; the rest of them is the sweep
+# Classes of rlhf_lab.widgets.live: it is not imported here, for a build needs no widgets.
+WIDGETS = {
+    ppo_clip.NAME: "PPOClipExplorer",
+    beta_gamma.NAME: "BetaGammaExplorer",
+    over_optimisation.NAME: "OverOptimisationExplorer",
+    ranking.NAME: "RankingWidget",
+    token_inspector.NAME: "TokenInspector",
+    lineage.NAME: "LineageTimeline",
+    chooser.NAME: "ModelChooser",
+}
 
 
 class explorer(nodes.General, nodes.Element):  # noqa: N801 - docutils names nodes so
     """A drawing: ``name``, ``given`` (what its script gets), ``title``, ``alt``, ``still``.
 
     ``sweep`` is the folder of the sweep that it shows, or empty; ``plain`` is the HTML that stands
-    in its place instead of a still drawing, or empty.
+    in its place instead of a still drawing, or empty. ``cell`` is the code that draws it in a
+    notebook, ``files`` what that code reads, from the folder of the sources.
     """
 
 
@@ -82,7 +95,7 @@ class ExplorerDirective(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """The drawing's node; an unknown drawing, language or file of data is an error."""
-        name = self.arguments[0]
+        name, path = self.arguments[0], self.options.get("data")
         language = self.env.config.language
         try:
             labels = files.labels(name, language)
@@ -97,6 +110,8 @@ class ExplorerDirective(SphinxDirective):
         }
         node = explorer(name=name, given=given, title=labels["title"], alt=labels["alt"])
         node["sweep"] = node["plain"] = ""
+        node["cell"] = widget_code(name, path, language)
+        node["files"] = [] if path is None else files_of(name, self.env.relfn2path(path)[0])
         if name in FACTS:
             node["plain"] = self.plain(name, labels, data)
             return [node]
@@ -124,16 +139,43 @@ class ExplorerDirective(SphinxDirective):
         if path is None:
             return DRAWINGS[name].data()
         relative, absolute = self.env.relfn2path(path)
+        for file in files_of(name, relative):
+            self.env.note_dependency(file)
         if name in SWEEPS:
-            for table in sweep_data.TABLES:
-                self.env.note_dependency(f"{relative}/{table}")
             return SWEEPS[name].data(sweep_data.read_sweep(absolute))
-        self.env.note_dependency(relative)
         if name in FACTS:
             facts = model_facts.read_model_facts(absolute)
             return FACTS[name].data(facts, language=self.env.config.language)
         drawing = PUBLISHED[name]
         return drawing.data(files.read_published(absolute, drawing.FORMAT))
+
+
+def files_of(name: str, path: str) -> list[str]:
+    """Files that a drawing is made from, where ``path`` names its file or folder."""
+    return [f"{path}/{table}" for table in sweep_data.TABLES] if name in SWEEPS else [path]
+
+
+def widget_code(name: str, path: str | None, language: str) -> str:
+    """Code of a notebook that draws the same data as a widget.
+
+    Args:
+        name: of the drawing.
+        path: of its data, from the page's folder; None where it has none.
+        language: of its labels.
+    """
+    lines = [f"from rlhf_lab.widgets.live import {WIDGETS[name]}"]
+    given = [] if path is None else [json.dumps(path)]
+    if name in PUBLISHED:
+        module = PUBLISHED[name].__name__.rpartition(".")[2]
+        lines = [
+            "from rlhf_lab.widgets.files import read_published",
+            *lines,
+            f"from rlhf_lab.widgets.{module} import FORMAT",
+        ]
+        given = [f"read_published({given[0]}, FORMAT)"]
+    if language != "en":
+        given.append(f"language={json.dumps(language)}")
+    return "\n".join([*sorted(lines), "", f"{WIDGETS[name]}({', '.join(given)})"])
 
 
 def write_html(translator: HTML5Translator, node: explorer) -> None:

@@ -1,8 +1,9 @@
 """Last touches on finished pages: what the theme gets wrong, its icons, and a content policy.
 
 The policy stands in each page, so that it also holds when the site is served by a server nobody
-configured. Inline scripts are allowed by hash, one union for the whole site: the search page reads
-other pages into itself.
+configured. Inline scripts are allowed by hash, those of the page alone: hashes do not compress, and
+each page has a script that says its name. Handlers are allowed as one union for the whole site: the
+search reads other pages into the one that it is on, where scripts do not run.
 """
 
 from __future__ import annotations
@@ -76,10 +77,9 @@ def finish_pages(app: Sphinx, exception: Exception | None) -> None:
         path: page if _POLICY.search(page) else finished(page, path, root)
         for path, page in found.items()
     }
-    scripts = {source(script) for page in pages.values() for script in inline_scripts(page)}
     handlers = {source(handler) for page in pages.values() for handler in inline_handlers(page)}
-    meta = policy(scripts, handlers)
     for path, page in pages.items():
+        meta = policy({source(script) for script in inline_scripts(page)}, handlers)
         bare = _POLICY.sub("", page)
         head = f"{_HEAD}{meta}"
         whole = bare.replace(_HEAD, "<head>", 1).replace("<head>", head, 1)

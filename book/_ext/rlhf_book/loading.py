@@ -20,6 +20,13 @@ _OURS = re.compile(r"(?:components/.*|book|reading|self-check)\.css")
 _IMPORT = re.compile(r"""@import\s+(?:url\()?["']([^"']+)["']\)?\s*;""")
 _CHARSET = re.compile(r'@charset\s+"[^"]*"\s*;', re.IGNORECASE)
 _ADDRESS = re.compile(r"""url\(\s*(["']?)(?!data:|[a-z]+:|/|#)([^"')]+)\1\s*\)""")
+# Font Awesome has a rule for each of some 2,000 icons, a fifth of all sheets. A page whose icons
+# are drawn in it (icons.py) has none of the elements that they are for.
+_GLYPHS = re.compile(
+    r"(?<![^}\s/])"  # a whole rule, not the end of a list
+    r'\.fa-[\w-]+:before(?:,\.fa-[\w-]+:before)*\{content:"[^"]*"\}'
+)
+_ICON = re.compile(r'<i class="[^"]*\bfa-')
 _SCRIPT = re.compile(r'<script (?=[^>]*\bsrc=")(?![^>]*\b(?:defer|async|type)\b)')
 _OPTIONS = re.compile(r'<script src="[^"]*/documentation_options\.js[^"]*"></script>')
 
@@ -48,6 +55,8 @@ def with_one_sheet(page: str, static: Path) -> str:
     if not found:
         return page
     text = "\n".join(sheet(static, match[2]) for match in found)
+    if not _ICON.search(page):
+        text = _GLYPHS.sub("", text)
     name = f"{FOUNDATION}-{hashlib.sha256(text.encode()).hexdigest()[:12]}.css"
     if not (static / name).exists():
         (static / name).write_text(text, encoding="utf-8")

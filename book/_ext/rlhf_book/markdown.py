@@ -19,7 +19,15 @@ from sphinx.locale import admonitionlabels
 
 from rlhf_book import self_check
 
-Item = str | int  # a block of Markdown, or the number of a code cell
+
+@dataclass(frozen=True)
+class NewCell:
+    """A code cell that the page does not have."""
+
+    source: str
+
+
+Item = str | int | NewCell  # a block of Markdown, the number of a code cell, or a cell
 
 # Trees that say nothing to a reader, or say it with the help of the site.
 SILENT = (
@@ -84,7 +92,8 @@ class MarkdownWriter:
             return [text] if text else []
         assert isinstance(node, nodes.Element)
         if "title" in node and "alt" in node:  # a figure or drawing of the book
-            return [f"**{escape(node['title'])}** {escape(node['alt'])}"]
+            text = f"**{escape(node['title'])}** {escape(node['alt'])}"
+            return [text, NewCell(node["cell"])] if node.get("cell") else [text]
         return self.inside(node, depth)
 
     def inside(self, node: nodes.Element, depth: int) -> list[Item]:
@@ -365,7 +374,7 @@ def folded(title: str, body: list[Item]) -> str:
 
 def has_cells(items: Iterable[Item]) -> bool:
     """Whether there is a code cell among the blocks."""
-    return any(isinstance(item, int) for item in items)
+    return not all(isinstance(item, str) for item in items)
 
 
 def quoted(items: list[Item]) -> list[Item]:

@@ -129,6 +129,7 @@ def sitemap(pages: list[str], site: str) -> str:
 # The nearest folder above the missing page that has a file of every Sphinx site is the site.
 _FIND_SITE = """
 (async () => {
+  if (location.protocol === "file:") return; // opened where it lies, beside the site's pages
   const parts = location.pathname.split("/").slice(0, -1);
   for (let n = parts.length; n > 0; n--) {
     const root = `${parts.slice(0, n).join("/")}/`;

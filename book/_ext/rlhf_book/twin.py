@@ -1,8 +1,8 @@
 """A notebook of every executed page: ``notebooks/<page>.ipynb`` beside the site's pages.
 
 The page's text as plain Markdown, its cells, and before them what makes it run anywhere: the
-package at the version of the book, and the results that the page reads. Outputs are left out, for a
-reader is to make them.
+package at the version of the book, and the results that the page reads. An explorer of the page is
+a widget here. Outputs are left out, for a reader is to make them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from sphinx.util import logging
 
 import rlhf_lab
 from rlhf_book import cache, launch
-from rlhf_book.markdown import Item, MarkdownWriter, link
+from rlhf_book.explorer import explorer
+from rlhf_book.markdown import Item, MarkdownWriter, NewCell, link
 from rlhf_lab import notebooks
 from rlhf_lab.files import atomic_write
 
@@ -95,6 +96,10 @@ def cells_in_order(
         for item in items:
             if isinstance(item, str):
                 text.append(item)
+                continue
+            if isinstance(item, NewCell):
+                write_text()
+                cells.append(code_cell(item.source, ()))
                 continue
             while waiting and waiting[0]["number"] <= item:
                 write_code()
@@ -179,9 +184,11 @@ def twin(app: Sphinx, page: str, doctree: nodes.document) -> NotebookNode:
     if cited:
         parts.append((0, [f"## {_('References')}", "\n".join(cited)]))
 
-    install = notebooks.install_cell(launch.repository(app), version)
+    drawings = [node for node in doctree.findall(explorer) if node.get("cell")]
+    extra = "labs" if drawings else ""  # widgets
+    install = notebooks.install_cell(launch.repository(app), version, extra)
     first = [v4.new_markdown_cell(preface(app, version)), v4.new_code_cell(install)]
-    names = read_by(app, page)
+    names = list(dict.fromkeys([*read_by(app, page), *(f for d in drawings for f in d["files"])]))
     size = sum((book / name).stat().st_size for name in names)
     if size > MOST_BYTES:
         logger.warning(

@@ -1,0 +1,26 @@
+"""Every interactive component that the book promises stands on one of its pages."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from rlhf_lab.widgets.files import DRAWINGS, ON_PAGES
+
+ROOT = Path(__file__).parents[2]
+
+
+def pages() -> list[Path]:
+    """Sources of the book's pages, those of the table of contents."""
+    table = (ROOT / "_toc.yml").read_text(encoding="utf-8")
+    return [ROOT / f"{name}.md" for name in re.findall(r"(?:file|root): (\S+)", table)]
+
+
+@pytest.mark.parametrize("name", [*DRAWINGS, *ON_PAGES])
+def test_every_drawing_is_on_a_page(name: str) -> None:
+    directive = re.compile(
+        rf"^```\{{explorer\}} {re.escape(name)}$|^```\{{{re.escape(name)}\}}", re.MULTILINE
+    )
+    assert [p for p in pages() if directive.search(p.read_text(encoding="utf-8"))]
