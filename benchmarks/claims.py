@@ -312,6 +312,37 @@ class Results:
         found = found.assign(share=100 * found.accuracy / found.ceiling)
         return found.pivot(index="seed", columns="group", values="share")
 
+    def margin(self, law: str) -> pd.Series:
+        """How far inside of a law's interval the run lies that lies least so, in nats, by seed."""
+        found = self.table("scaling-laws/predicted")
+        own = found[(found.law == law) & found.low.notna()]
+        ends = pd.DataFrame({"low": own.measured - own.low, "high": own.high - own.measured})
+        return ends.min(axis=1).groupby(own.seed).min()
+
+    def forecasts(self, of: str) -> pd.DataFrame:
+        """Mean error of a law on the held-out runs in percent: rows are seeds, columns points."""
+        found = self.table("scaling-laws/errors")
+        return 100 * found[found.of == of].pivot(index="seed", columns="points", values="error")
+
+    def unseen_fall(self) -> pd.Series:
+        """Nats per token that the loss falls while under 1 % of whole answers are right, by seed.
+
+        Each seed's models of the grid, with the presets, from the least computation to the most; of
+        the suites that on which it falls most. A suite counts if half of its models are under 1 %.
+        """
+        found = self.table("scaling-laws/emergence").sort_values("flops", kind="stable")
+        falls = {}
+        for seed in found.seed.dropna().astype(int).unique():
+            models = found[(found.seed == seed) | found.seed.isna()]
+            falls[seed] = max(_fall(own) for _, own in models.groupby("suite"))
+        return pd.Series(falls)
+
+    def prompted_sums(self, size: str) -> pd.DataFrame:
+        """Percent of sums that a base model gets right, by seed and kind of examples."""
+        found = self.table("chain-of-thought/answers")
+        share = found.assign(right=100 * found.right / found.questions)
+        return share[share["size"] == size].pivot(index="seed", columns="asked", values="right")
+
 
 @functools.lru_cache(maxsize=32)
 def _table(path: Path) -> pd.DataFrame:
@@ -327,6 +358,7 @@ BOTH = "SFT, more false and true premises"
 GRPO, SINGLE = "GRPO", "single turns"
 PARTS, OWN = "parts", "its own"  # of more_than_text
 SEEN, NEW = "as trained", "held out"
+FINISHED, INSIDE = "finished runs", "points inside of runs"  # of scaling_laws
 BASE, PROMPTED, SFT, PPO, PTX = "base", "prompted base", "SFT", "PPO, γ = 0", "PPO-ptx"
 SMALL_BASE, LARGE_BASE = "nano, examples", "tiny, examples"
 BETA, GAMMA = 0.02, 1.0  # the defaults
@@ -407,6 +439,10 @@ VALUES: Mapping[str, Values] = {
     "frequent-facts-first": lambda r: r.third(SMALL_BASE, "most") - r.third(SMALL_BASE, "least"),
     "calibration-lost-on-facts": lambda r: _miscalibration(r, PTX) - _miscalibration(r, LARGE_BASE),
     "abstaining-pays": lambda r: _abstaining(r, PTX, 9.0),
+    "law-predicts-more-text": lambda r: r.margin("Chinchilla"),
+    "inside-misleads": lambda r: _gain(r.forecasts("its own"), INSIDE, FINISHED),
+    "loss-falls-unseen": lambda r: r.unseen_fall(),
+    "prompted-steps-help": lambda r: _gain(r.prompted_sums("tiny"), "with steps", "answers alone"),
     "checked-answers-teach": lambda r: _gain(r.voted(1), GRPO, SFT),
     "vote-helps": lambda r: r.voted(16)[SFT] - r.voted(1)[SFT],
     "steps-help": lambda r: _gain(r.cut_after(GRPO), 3, 0),
@@ -484,6 +520,12 @@ def _abstaining(results: Results, system: str, penalty: float) -> pd.Series:
         silent = abstaining_score(held, right, penalty, threshold=threshold)
         found[seed] = 100 * (silent - always)
     return pd.Series(found)
+
+
+def _fall(models: pd.DataFrame) -> float:
+    """Of nats per token among models under 1 % of whole answers, first to last; 0 if too few."""
+    none = models[models["whole answers"] < 0.01]["nats per token"]
+    return float(none.iloc[0] - none.iloc[-1]) if 2 * len(none) >= len(models) else 0.0
 
 
 def _best_form(results: Results, arm: str) -> pd.Series:

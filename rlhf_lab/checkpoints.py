@@ -240,6 +240,23 @@ def require_same_config(
             )
 
 
+def require_same_data(saved: Mapping[str, Any], data: str, path: str | Path) -> None:
+    """Refuse to resume on other data: half of a run on each would pass for a run.
+
+    Args:
+        saved: the state of the checkpoint, with a fingerprint under ``data``.
+        data: that of what this run reads.
+
+    Raises:
+        CheckpointError: when they differ.
+    """
+    if saved.get("data") != data:
+        raise CheckpointError(
+            "checkpoint", str(path), "one made with these data",
+            "pass the data that the run began with, choose another folder, or turn resume off",
+        )  # fmt: skip
+
+
 def prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> Tensors:
     """The tensors under ``prefix.name``; :func:`selected` undoes it."""
     return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}

@@ -97,7 +97,7 @@ class PPOTrainer:
         # What the update calls: the same models, behind a wrapper that averages gradients.
         self.shared_logits = self.accelerator.prepare_model(self.logits)
         self.shared_value = self.accelerator.prepare_model(self.value)
-        self.state = PPOState.create(self.policy, self.value, config)
+        self.state = PPOState.create(self.policy, self.value, config, self.prompts, pretrain)
         # A minibatch is shared out evenly: this process holds part ``rank`` of each.
         shares = torch.arange(config.batch_size).view(config.minibatches, self.world, -1)
         self.mine = shares[:, self.rank].flatten()
@@ -111,7 +111,7 @@ class PPOTrainer:
                 stopped; False removes what is there.
 
         Raises:
-            CheckpointError: for a damaged checkpoint, or one of another configuration.
+            CheckpointError: for a damaged checkpoint, or one of another configuration or data.
             DivergenceError: when a loss is not finite; the last checkpoint stays.
         """
         config, main, folder = self.config, self.accelerator.is_main_process, self.output_dir

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,11 +19,13 @@ from rlhf_lab.checkpoints import (
     optimizer_state,
     prefixed,
     require_same_config,
+    require_same_data,
     save_checkpoint,
     selected,
 )
 from rlhf_lab.config import PPOConfig
 from rlhf_lab.errors import CheckpointError, DivergenceError
+from rlhf_lab.fingerprint import fingerprint, tensor_fingerprint
 from rlhf_lab.models import EMA, trainable
 
 # Settings that change no step already taken: a finished run can be made longer.
@@ -34,7 +36,8 @@ FREE = ("steps", "checkpoint_every", "keep_checkpoints")
 class PPOState:
     """Weights, both optimisers, the weight average and beta; there is nothing else to store.
 
-    Sampling, prompts and pretraining blocks are functions of the seed and the iteration.
+    Sampling, prompts and pretraining blocks are functions of the seed and the iteration. ``data``
+    is a fingerprint of the prompts and blocks.
     """
 
     policy: nn.Module
@@ -43,9 +46,13 @@ class PPOState:
     value_optimizer: torch.optim.Optimizer
     ema: EMA
     beta: float
+    data: str
 
     @classmethod
-    def create(cls, policy: nn.Module, value: nn.Module, config: PPOConfig) -> PPOState:
+    def create(
+        cls, policy: nn.Module, value: nn.Module, config: PPOConfig,
+        prompts: Sequence[list[int]] = (), pretrain: Tensor | None = None,
+    ) -> PPOState:  # fmt: skip
         """The state before the first iteration: an AdamW each, the average at the weights."""
 
         def adamw(model: nn.Module, peak: float) -> torch.optim.AdamW:
@@ -64,7 +71,9 @@ class PPOState:
         policy_optimizer = adamw(policy, config.learning_rate)
         value_optimizer = adamw(value, config.value_learning_rate)
         average = EMA(policy, config.ema_decay)
-        return cls(policy, value, policy_optimizer, value_optimizer, average, config.beta)
+        blocks = None if pretrain is None else tensor_fingerprint(pretrain)
+        data = fingerprint([list(prompts), blocks])
+        return cls(policy, value, policy_optimizer, value_optimizer, average, config.beta, data)
 
     def set_learning_rates(self, config: PPOConfig, iteration: int) -> float:
         """Those of an iteration, see :func:`warmed`; returns the policy's."""
@@ -109,6 +118,7 @@ class PPOState:
         state = {
             "config": dataclasses.asdict(config),
             "beta": self.beta,
+            "data": self.data,
             "policy_optimizer": policy_groups,
             "value_optimizer": value_groups,
         }
@@ -118,13 +128,14 @@ class PPOState:
         """Load the newest checkpoint; the number of iterations it has behind it, 0 for none.
 
         Raises:
-            CheckpointError: when it is damaged, or of another configuration or model.
+            CheckpointError: when it is damaged, or of another configuration, model or data.
         """
         path = latest_checkpoint(folder)
         if path is None:
             return 0
         tensors, state = load_checkpoint(path)
         require_same_config(state["config"], config, path, free=FREE)
+        require_same_data(state, self.data, path)
         for name, into in (
             ("policy", trainable(self.policy)),
             ("value", trainable(self.value)),

@@ -28,6 +28,7 @@ from rlhf_lab.checkpoints import (
     optimizer_state,
     prefixed,
     require_same_config,
+    require_same_data,
     save_checkpoint,
     selected,
 )
@@ -35,6 +36,7 @@ from rlhf_lab.config import PretrainConfig
 from rlhf_lab.data import IndexSampler
 from rlhf_lab.encoding import IGNORED
 from rlhf_lab.errors import DivergenceError, InputError
+from rlhf_lab.fingerprint import tensor_fingerprint
 from rlhf_lab.optimization import adamw, warmup_cosine
 from rlhf_lab.runtime import interruptible, seed_everything
 from rlhf_lab.tracking import Callback, Progress, Tracker
@@ -175,7 +177,7 @@ def pretrain(
 
     Raises:
         InputError: for blocks of the wrong shape or with ids outside the vocabulary.
-        CheckpointError: when the newest checkpoint is damaged or of another configuration.
+        CheckpointError: when the newest checkpoint is damaged or of another configuration or data.
         DivergenceError: when the loss is not finite.
     """
     if isinstance(model_config, str):
@@ -188,6 +190,7 @@ def pretrain(
     model = GPT2LMHeadModel(model_config).to(device).train()
     optimizer = adamw(model, config.learning_rate, config.weight_decay)
     sampler = IndexSampler(len(blocks), config.batch_size, config.seed)
+    data = tensor_fingerprint(blocks)
     blocks = blocks.to(device)
     held_out = None if held_out is None else held_out.to(device)
 
@@ -199,7 +202,7 @@ def pretrain(
         interruptible() as interrupt,
         Progress(config.steps, "pretrain", quiet=quiet) as progress,
     ):
-        start = _resume(model, optimizer, config, output_dir, resume)
+        start = _resume(model, optimizer, config, data, output_dir, resume)
         tracker = Tracker(output_dir, config, trackers, resume_step=start or None)
         progress.update(start)
         for step in range(start, config.steps):
@@ -245,7 +248,7 @@ def pretrain(
                 loss_sum.zero_()
                 since, clock = 0, time.perf_counter()
             if output_dir is not None and save_now:
-                _save(model, optimizer, config, output_dir, done)
+                _save(model, optimizer, config, data, output_dir, done)
             if stop:
                 break
     tracker.close()
@@ -285,6 +288,7 @@ def _save(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     config: PretrainConfig,
+    data: str,
     folder: str | Path,
     step: int,
 ) -> None:
@@ -294,7 +298,7 @@ def _save(
         folder,
         step,
         {**prefixed("model", weights), **prefixed("optimizer", moments)},
-        {"config": dataclasses.asdict(config), "optimizer": groups},
+        {"config": dataclasses.asdict(config), "data": data, "optimizer": groups},
     )
 
 
@@ -302,6 +306,7 @@ def _resume(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     config: PretrainConfig,
+    data: str,
     folder: str | Path | None,
     resume: bool,
 ) -> int:
@@ -315,6 +320,7 @@ def _resume(
         return 0
     tensors, state = load_checkpoint(path)
     require_same_config(state["config"], config, path, free=("checkpoint_every", "evaluate_every"))
+    require_same_data(state, data, path)
     weights = selected("model", tensors)
     with torch.no_grad():
         for name, parameter in model.named_parameters():

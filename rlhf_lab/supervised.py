@@ -36,12 +36,14 @@ from rlhf_lab.checkpoints import (
     optimizer_state,
     prefixed,
     require_same_config,
+    require_same_data,
     save_checkpoint,
     selected,
 )
 from rlhf_lab.config import RMConfig, SFTConfig
 from rlhf_lab.data import IndexSampler
 from rlhf_lab.errors import CheckpointError, DivergenceError, InputError
+from rlhf_lab.fingerprint import fingerprint
 from rlhf_lab.optimization import adamw, warmup_cosine
 from rlhf_lab.runtime import Interrupt, interruptible, rng_state, set_rng_state
 from rlhf_lab.tracking import Callback, Progress, Tracker
@@ -91,6 +93,7 @@ class _Steps(TrainerCallback):
     module: nn.Module
     optimizer: torch.optim.Optimizer
     config: SFTConfig | RMConfig
+    data: str
     output_dir: Path | None
     start: int
     steps: int
@@ -139,7 +142,12 @@ class _Steps(TrainerCallback):
                 **prefixed("optimizer", moments),
                 **prefixed("rng", generators),
             },
-            {"config": dataclasses.asdict(self.config), "optimizer": groups, "rng": seeds},
+            {
+                "config": dataclasses.asdict(self.config),
+                "data": self.data,
+                "optimizer": groups,
+                "rng": seeds,
+            },
         )
 
 
@@ -163,6 +171,7 @@ def train(
     trackers: Sequence[str],
     quiet: bool,
     first_row: dict[str, Any],
+    data: Any = None,
 ) -> list[dict[str, Any]]:
     """Train ``module`` in place; see :func:`rlhf_lab.sft.train_sft` for the common arguments.
 
@@ -172,6 +181,7 @@ def train(
         rows: encoded rows; collate: some of them to a batch.
         micro_batch_size: rows per forward pass, a divisor of ``config.batch_size``.
         first_row: constants of the run, logged with step 1.
+        data: JSON-ready, what makes the rows of this run others than another's; None for the rows.
     """
     steps = max(1, round(config.epochs * len(rows) / config.batch_size))
     warmup = round(config.warmup_fraction * steps)
@@ -192,7 +202,8 @@ def train(
         interruptible() as interrupt,
         Progress(steps, stage, quiet=quiet) as progress,
     ):
-        start, saved_rng = _resume(module, optimizer, config, output_dir, resume)
+        read = fingerprint(rows if data is None else data)
+        start, saved_rng = _resume(module, optimizer, config, read, output_dir, resume)
         tracker = Tracker(output_dir, config, trackers, resume_step=start or None)
         if start >= steps:
             return tracker.history
@@ -216,6 +227,7 @@ def train(
                 module,
                 optimizer,
                 config,
+                read,
                 None if output_dir is None else Path(output_dir),
                 start,
                 steps,
@@ -268,6 +280,7 @@ def _resume(
     module: nn.Module,
     optimizer: torch.optim.Optimizer,
     config: SFTConfig | RMConfig,
+    data: str,
     folder: str | Path | None,
     resume: bool,
 ) -> tuple[int, tuple[Tensors, dict[str, Any]] | None]:
@@ -281,6 +294,7 @@ def _resume(
         return 0, None
     tensors, state = load_checkpoint(path)
     require_same_config(state["config"], config, path, free=("checkpoint_every",))
+    require_same_data(state, data, path)
     weights, current = selected("model", tensors), trainable(module)
     if {n: t.shape for n, t in weights.items()} != {n: t.shape for n, t in current.items()}:
         raise CheckpointError(

@@ -22,6 +22,7 @@ from tiny_models import SPECIAL_TOKENS, causal_lm
 
 WORDS = 16
 PROMPTS = [[7, 3, 9], [8], [4, 4, 6], [3, 15], [5, 11], [9, 9], [13]]
+BLOCKS = torch.randint(2, WORDS, (10, 6), generator=torch.Generator().manual_seed(9))
 SETTINGS = {
     "minibatches": 2,
     "batch_size": 4,
@@ -40,16 +41,14 @@ def make() -> torch.nn.Module:
     return causal_lm(vocab_size=WORDS, width=8, layers=1, heads=1, positions=16)
 
 
-def trainer(folder, steps, callback=None, **settings) -> PPOTrainer:
-    blocks = torch.randint(2, WORDS, (10, 6), generator=torch.Generator().manual_seed(9))
+def trainer(folder, steps, callback=None, *, read=(PROMPTS, BLOCKS), **settings) -> PPOTrainer:
     return PPOTrainer(
         make(),
         make(),
         lambda p, r, m: ((r == 5) * m).sum(1).float(),
         ScalarModel.from_policy(make(), 0),
         SPECIAL_TOKENS,
-        PROMPTS,
-        blocks,
+        *read,
         PPOConfig(**(SETTINGS | {"steps": steps} | settings)),
         output_dir=folder,
         callback=callback,
@@ -122,6 +121,9 @@ def test_refuses_checkpoints_of_another_configuration_or_model(tmp_path):
     frozen.policy.transformer.wpe.weight.requires_grad_(False)
     with pytest.raises(CheckpointError, match="same models"):
         frozen.train()
+    for read in ((PROMPTS[::-1], BLOCKS), (PROMPTS, BLOCKS[1:])):
+        with pytest.raises(CheckpointError, match="these data"):
+            trainer(tmp_path, 2, read=read).train()
 
 
 @pytest.mark.parametrize("file", ["tensors.safetensors", "state.json"])
@@ -153,9 +155,14 @@ def test_killed_at_20_random_moments(tmp_path):
         return 0
 
     for _ in range(kills):
-        child = context.Process(target=lambda: trainer(folder, steps).train())
+        target = min(done() + chance.randint(1, 3), steps - 2)
+
+        def wait(step: int, _row: object, last: int = target + 2) -> None:
+            if step >= last:  # on a busy machine this process may see the target late
+                time.sleep(600)
+
+        child = context.Process(target=lambda: trainer(folder, steps, wait).train())
         child.start()
-        target = done() + chance.randint(1, 3)
         while child.is_alive() and done() < target:
             time.sleep(one_step / 50)
         time.sleep(chance.random() * one_step)

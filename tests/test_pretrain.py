@@ -163,6 +163,8 @@ def test_another_configuration_cannot_resume(tmp_path, tokenizer, architecture, 
     other = dataclasses.replace(CONFIG, learning_rate=1e-4)
     with pytest.raises(CheckpointError, match="learning_rate"):
         P.pretrain(blocks, architecture, other, tokenizer=tokenizer, output_dir=tmp_path)
+    with pytest.raises(CheckpointError, match="these data"):
+        P.pretrain(blocks[1:], architecture, CONFIG, tokenizer=tokenizer, output_dir=tmp_path)
     _, history = P.pretrain(
         blocks, architecture, other, tokenizer=tokenizer, output_dir=tmp_path, resume=False
     )

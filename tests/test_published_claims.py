@@ -56,7 +56,7 @@ def test_a_published_verdict_turns_too(tmp_path: Path) -> None:
         "quickstart", "sweep", "behaviour", "labeling", "sft", "reward-model", "over-optimisation",
         "failures", "code-in-web", "size", "calibration", "knowledge", "in-context-cost",
         "instruction-tuning", "reasoning", "rbrm", "dialogue", "more-than-text",
-        "second-round", "after-rlhf", "predicted-loss",
+        "second-round", "after-rlhf", "predicted-loss", "scaling-laws", "chain-of-thought",
     ):  # fmt: skip
         shutil.copytree(
             claims.RESULTS / name, tmp_path / name, ignore=shutil.ignore_patterns("models")

@@ -28,6 +28,7 @@ def test_the_grid_is_whole_and_its_computation_that_of_its_weights():
     each = config.recipe.batch_size * config.recipe.block_length
     found = list(zip(runs["size"], runs.tokens // each, runs.seed, strict=True))
     assert found == wanted
+    assert {seeds for _, seeds in config.steps} == {3}, "no cell has less"
     assert np.allclose(runs.flops, 6.0 * runs.with_output * runs.tokens, rtol=1e-5)
     width, layers, _ = dict(config.sizes)["pico"]
     own = runs[runs["size"] == "pico"].iloc[0]
@@ -40,7 +41,7 @@ def test_the_laws_are_those_of_the_published_losses():
     runs = read("runs")
     seen = scaling_laws.fitted(runs, read("inside"))
     assert runs.tokens.max() not in seen[scaling_laws.FINISHED].tokens.to_list()
-    assert len(seen[scaling_laws.INSIDE]) == 9
+    assert len(seen[scaling_laws.INSIDE]) == len(seen[scaling_laws.FINISHED]) == 27
     for name, fit, column in (
         ("kaplan", fit_kaplan, "in_blocks"), ("chinchilla", fit_chinchilla, "with_output"),
     ):  # fmt: skip
@@ -52,6 +53,50 @@ def test_the_laws_are_those_of_the_published_losses():
             law = fit(*(points[c].to_numpy(float) for c in (column, "tokens", "loss")))
             for constant, value in dataclasses.asdict(law).items():
                 assert own[constant][0] == pytest.approx(value, rel=0.02, abs=0.02), constant
+
+
+def test_what_is_promised_is_the_laws():
+    """The fits' promises by hand; a run of the fitted amounts is off its cell by the noise."""
+    runs, found = read("runs"), read("predicted")
+    largest = runs.tokens.max()
+    sizes = runs.drop_duplicates("size").set_index("size")
+    law = read("chinchilla").set_index(["points", "draw"]).loc[(scaling_laws.FINISHED, 0)]
+    own = found[(found.law == "Chinchilla") & (found.points == scaling_laws.FINISHED)]
+    assert len(own) == 9 and (own.groupby("size").low.nunique() == 1).all()
+    for row in own.itertuples():
+        by_size = law.A / sizes.with_output[row.size] ** law.alpha
+        assert row.loss == pytest.approx(law.E + by_size + law.B / largest**law.beta, rel=1e-3)
+        assert row.low < row.loss < row.high
+    measured = runs[runs.tokens == largest].set_index(["size", "seed"]).loss
+    assert (
+        found.set_index(["size", "seed"]).measured.to_dict().items() <= measured.to_dict().items()
+    )
+    assert found[found.points == scaling_laws.INSIDE].low.isna().all()
+    seen = runs[runs.tokens < largest]
+    each = [np.log(cell.loss).var(ddof=1) for _, cell in seen.groupby(["size", "tokens"])]
+    noise, freedom = scaling_laws.spread(seen)
+    assert freedom == 18 and noise == pytest.approx(np.mean(each) ** 0.5)
+
+
+def test_the_errors_of_each_seed_are_those_of_its_own_points():
+    runs, inside = read("runs"), read("inside")
+    again = scaling_laws.errors(runs, inside)
+    table = read("errors")
+    assert again.drop(columns="error").equals(table.drop(columns="error")) and len(table) == 18
+    assert again.error.to_numpy() == pytest.approx(table.error.to_numpy(), abs=0.003)
+    altered = runs.assign(loss=runs.loss.where((runs.seed != 1) | (runs.tokens > 3e5), 9.0))
+    moved = scaling_laws.errors(altered, inside).error != again.error
+    fitted_to = moved & (again.points == scaling_laws.FINISHED)
+    assert moved.equals(fitted_to)
+    assert not moved[(again.of == "its own") & (again.seed != 1)].any()
+    assert not moved[(again.of == "the others") & (again.seed == 1)].any()
+
+
+def test_each_model_of_the_grid_is_asked_and_the_presets_once():
+    found = read("emergence")
+    for _, own in found.groupby("suite"):
+        assert own.seed.value_counts().to_dict() == {0: 12, 1: 12, 2: 12}
+        assert own[own.seed.isna()].model.tolist() == list(scaling_laws.PRESETS)
 
 
 def test_the_presets_are_the_shipped_ones():

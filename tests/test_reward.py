@@ -261,6 +261,8 @@ def test_damaged_and_foreign_checkpoints_are_refused(tmp_path, tokenizer):
         R.train_reward_model(scalar(), tokenizer, rankings(), other, output_dir=tmp_path)
     with pytest.raises(CheckpointError, match="parameters of this model"):
         R.train_reward_model(scalar("llama"), tokenizer, rankings(), config, output_dir=tmp_path)
+    with pytest.raises(CheckpointError, match="these data"):
+        R.train_reward_model(scalar(), tokenizer, rankings()[::-1], config, output_dir=tmp_path)
     file = latest_checkpoint(tmp_path) / "state.json"
     file.write_text(file.read_text()[:50])
     with pytest.raises(CheckpointError, match="state.json"):

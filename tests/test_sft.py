@@ -330,6 +330,8 @@ def test_damaged_and_foreign_checkpoints_are_refused(tmp_path, tokenizer):
         train_sft(gpt2(), tokenizer, DEMONSTRATIONS, other, output_dir=tmp_path)
     with pytest.raises(CheckpointError, match="parameters of this model"):
         train_sft(llama(), tokenizer, DEMONSTRATIONS, config, output_dir=tmp_path)
+    with pytest.raises(CheckpointError, match="these data"):  # as many, in another order
+        train_sft(gpt2(), tokenizer, DEMONSTRATIONS[::-1], config, output_dir=tmp_path)
     file = latest_checkpoint(tmp_path) / "tensors.safetensors"
     file.write_bytes(file.read_bytes()[:100])
     with pytest.raises(CheckpointError, match="SHA-256"):

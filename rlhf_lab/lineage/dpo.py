@@ -249,6 +249,7 @@ def train_dpo(
         trackers=trackers,
         quiet=quiet,
         first_row={"dropped_prompts": dropped},
+        data=[row.ranking for row in rows],
     )
 
 

@@ -34,8 +34,8 @@ VERDICTS = (
 )  # fmt: skip
 SUBJECTS = (
     "preference", "tax", "truth", "toxicity", "labelers", "stages", "failures", "proxy", "code",
-    "examples", "instructions", "calibration", "prediction", "reasoning", "refusals",
-    "dialogue", "rounds", "pictures", "methods",
+    "examples", "instructions", "calibration", "prediction", "emergence",
+    "reasoning", "refusals", "dialogue", "rounds", "pictures", "methods",
 )  # fmt: skip
 WHY = ("contrary", "undecided")  # for a claim that was not reproduced; in this order on the page
 DIGITS = {
@@ -115,6 +115,7 @@ def label(claim: Claim) -> str:
         "instructions": _("Instruction tuning"),
         "calibration": _("Calibration"),
         "prediction": _("Predicted loss"),
+        "emergence": _("Emergence"),
         "reasoning": _("Reasoning"),
         "refusals": _("Refusals"),
         "dialogue": _("Dialogue"),
