@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks import predicted_loss
 from rlhf_lab.lineage.predictable import LossLaw
+from rlhf_lab.models import ASSETS
 
 
 def read(name: str) -> pd.DataFrame:
@@ -21,13 +22,20 @@ def test_the_prediction_is_what_the_finished_runs_give():
     runs = read("runs")
     assert runs.preset.to_list() == [*predicted_loss.TRAINED, predicted_loss.NEXT]
     for row in runs.itertuples():
-        if row.preset in predicted_loss.TRAINED:
-            assert row.loss == pytest.approx(predicted_loss.final_loss(row.preset), rel=1e-5)
-        else:
-            assert np.isnan(row.loss), "a prediction is made before its target is trained"
+        assert row.loss == pytest.approx(predicted_loss.final_loss(row.preset), rel=1e-5)
     short = read("short").loss.to_numpy()
+    runs.loc[runs.preset == predicted_loss.NEXT, "loss"] = np.nan  # it is not looked at
     again = predicted_loss.predictions(runs, short, predicted_loss.Config().draws)
     pd.testing.assert_frame_equal(again, read("prediction"), rtol=2e-3, check_dtype=False)
+
+
+def test_the_precision_of_the_target_is_the_one_on_its_card():
+    card = (ASSETS / predicted_loss.NEXT / "README.md").read_text(encoding="utf-8")
+    assert f"precision={predicted_loss.HALF}" in card
+    both, short = read("precision"), read("short")
+    assert both.seed.to_list() == short.seed.to_list() == list(predicted_loss.SEEDS)
+    assert both.float32.to_list() == short.loss.to_list()
+    assert (both.float32 != both[predicted_loss.HALF]).all()
 
 
 def test_weights_are_counted_as_by_hand():
