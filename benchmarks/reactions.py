@@ -67,13 +67,19 @@ class Probe:
     keys: tuple[str, str] = ("ArrowLeft", "ArrowRight")  # there and back
 
 
+RANGE = "rlhf-explorer input[type=range]"
+FORTH = ("ArrowRight", "ArrowLeft")
 PROBES = {
     "PPO clip": Probe("explorer", "rlhf-explorer input"),
-    "β×γ, from β = 0": Probe(
-        "sweep", "rlhf-explorer input[type=range]", ("ArrowRight", "ArrowLeft")
-    ),
-    "token inspector": Probe("tokens", ".rl-token[tabindex='0']", ("ArrowRight", "ArrowLeft")),
+    "β×γ, from β = 0": Probe("sweep", RANGE, FORTH),
+    "token inspector": Probe("tokens", ".rl-token[tabindex='0']", FORTH),
+    "over-optimisation": Probe("optimise", RANGE, FORTH),
+    "ranking, an answer moves": Probe("ranking", ".rl-grip", ("ArrowDown", "ArrowUp")),
+    "timeline, a card opens": Probe("lineage", ".rl-row[tabindex='0']", ("Enter", "Enter")),
+    "model chooser": Probe("chooser", RANGE, FORTH),
 }
+# Files of the book that the small one shows and has no copy of, and their names there.
+DATA = {"results/labeling/ranking.json": "ranking.json", "data/models.yaml": "models.yaml"}
 
 
 def run() -> None:
@@ -171,6 +177,8 @@ def build_small_book(folder: Path) -> Path:
     for name in ("_ext", "_static"):
         shutil.copytree(ROOT / "book" / name, book / name, dirs_exist_ok=True)
     shutil.copy(ROOT / "book" / "references.bib", book)
+    for name, copy in DATA.items():
+        shutil.copy(ROOT / "book" / name, book / "data" / copy)
     pages = "".join(f"  - file: book/{probe.page}\n" for probe in PROBES.values())
     toc = f"format: jb-book\nroot: book/index\nchapters:\n{pages}"
     (folder / "_toc.yml").write_text(toc, encoding="utf-8")

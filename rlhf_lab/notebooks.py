@@ -19,12 +19,18 @@ INSTALL = """\
 from importlib.metadata import PackageNotFoundError, version
 
 try:
-    installed = version("rlhf-lab")
+{extras}    installed = version("rlhf-lab")
 except PackageNotFoundError:
     installed = None
 if installed != "{version}":
     %pip install --quiet "{requirement}"
 """
+
+# What an extra brings that its notebooks cannot do without, by the names of the package index.
+BRINGS = {
+    "labs": ("anywidget",),
+    "paradigms": ("python-crfsuite", "scikit-learn"),
+}
 
 UNPACK = """\
 # The published results that this notebook reads, put where it looks for them.
@@ -44,15 +50,26 @@ def requirement(repository: str, version: str, extra: str = "") -> str:
     Args:
         repository: its address, or nothing while it has none.
         version: of the release.
-        extra: of the package that the notebook needs, or nothing.
+        extra: of the package that the notebook needs, several with commas, or nothing.
     """
     name = f"rlhf-lab[{extra}]" if extra else "rlhf-lab"
     return f"{name} @ git+{repository}@v{version}" if repository else f"{name}=={version}"
 
 
 def install_cell(repository: str, version: str, extra: str = "") -> str:
-    """Code that installs the release that the notebook was written for, where it is missing."""
-    return INSTALL.format(version=version, requirement=requirement(repository, version, extra))
+    """Code that installs the release that the notebook was written for, where it is missing.
+
+    So it does where the release is there without what an extra brings.
+
+    Args:
+        repository: as in :func:`requirement`.
+        version: of the release.
+        extra: as in :func:`requirement`.
+    """
+    names = [(each, name) for each in extra.split(",") if each for name in BRINGS[each]]
+    extras = "".join(f'    version("{name}")  # of the extra [{each}]\n' for each, name in names)
+    wanted = requirement(repository, version, extra)
+    return INSTALL.format(version=version, extras=extras, requirement=wanted)
 
 
 def unpacking(root: Path, folder: str, names: Sequence[str], version: str) -> str:

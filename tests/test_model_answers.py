@@ -101,7 +101,7 @@ def test_labels_are_those_of_the_catalogue() -> None:
     codes = set(re.findall(r'^ \* - "([\w-]+)":', errors, re.MULTILINE)) - {"cancelled"}
     assert len(codes) == 8
     used = set(re.findall(r"labels\.(\w+)", source)) | {f"error_{code}" for code in codes}
-    assert used == catalogue.keys() - {"title", "alt", "still", "show_data"}
+    assert used == catalogue.keys() - {"title", "alt", "still", "show_data", "download_csv"}
 
 
 def test_styles_have_no_colour_of_their_own() -> None:

@@ -122,7 +122,7 @@ def test_labels_of_the_over_optimisation_explorer() -> None:
 
 
 def test_labels_of_the_drawings_of_model_facts() -> None:
-    page = {"title", "alt", "still", "show_data"}
+    page = {"title", "alt", "still", "show_data", "download_csv"}
     catalogue = files.labels("lineage")
     sources = {
         name: (files.STATIC / f"{name}.js").read_text(encoding="utf-8")

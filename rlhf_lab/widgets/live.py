@@ -32,9 +32,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import anywidget
-import traitlets
-
 from rlhf_lab.errors import InputError
 from rlhf_lab.records import Ranking
 from rlhf_lab.sweep_process import SweepProcess, published_config
@@ -50,6 +47,14 @@ from rlhf_lab.widgets import (
 from rlhf_lab.widgets.files import STATIC, bundle, labels, language_tag, palette_css
 from rlhf_lab.widgets.model_facts import read_model_facts
 from rlhf_lab.widgets.sweep_data import fitted, read_sweep
+
+try:
+    import anywidget
+    import traitlets
+except ImportError:
+    raise InputError(
+        "anywidget", "not installed", "the extra [labs]", "pip install 'rlhf-lab[labs]'"
+    ) from None
 
 POLL_SECONDS = 0.5  # between two looks at a training
 

@@ -159,6 +159,21 @@ class TestCells:
         assert twin.without_glue("%timeit 1 +") == "%timeit 1 +"
 
     @pytest.mark.parametrize(
+        ("code", "has_widgets", "expected"),
+        [
+            ("import rlhf_lab", False, ""),
+            ("import rlhf_lab", True, "labs"),
+            ("from rlhf_lab.paradigms.crf import CRFTagger", False, "paradigms"),
+            ("from rlhf_lab.paradigms import lattice", True, "labs,paradigms"),
+        ],
+    )
+    def test_the_extras_that_its_cells_need(
+        self, twin: ModuleType, code: str, has_widgets: bool, expected: str
+    ) -> None:
+        cells = [{"source": "import torch"}, {"source": code}]
+        assert twin.extras(cells, has_widgets) == expected
+
+    @pytest.mark.parametrize(
         ("repository", "expected"),
         [
             ("https://github.com/a/b", "github/a/b/blob/gh-pages/notebooks/x.ipynb"),

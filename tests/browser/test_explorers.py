@@ -249,7 +249,7 @@ def test_labels_and_data_stay_text(render: Any) -> None:
     seen.page.locator("summary").click()
     seen.page.locator("tbody tr").first.wait_for()
     seen.page.locator("input").first.fill("0.5")
-    assert seen.page.locator("img, script, a, #root iframe").count() == 0
+    assert seen.page.locator("img, script, a:not([download]), #root iframe").count() == 0
     assert HOSTILE in seen.page.locator(".rl-verdict").inner_text()
     assert seen.page.evaluate("window.ran") is None
     assert not seen.errors

@@ -64,7 +64,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("build-finished", html.finish_pages, priority=900)
     return {
         "version": "1",
-        "env_version": 5,  # of what is kept between builds: another number reads all pages anew
+        "env_version": 6,  # of what is kept between builds: another number reads all pages anew
         "parallel_read_safe": True,
         "parallel_write_safe": True,
     }

@@ -41,7 +41,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 from sphinx.writers.html5 import HTML5Translator
 
-from rlhf_book.figure import add_drawing, embedded_json, table_html, take_apart
+from rlhf_book.figure import add_drawing, download_html, embedded_json, table_html, take_apart
 from rlhf_lab.errors import InputError
 from rlhf_lab.svg import draw
 from rlhf_lab.widgets import (
@@ -82,8 +82,9 @@ class explorer(nodes.General, nodes.Element):  # noqa: N801 - docutils names nod
     """A drawing: ``name``, ``given`` (what its script gets), ``title``, ``alt``, ``still``.
 
     ``sweep`` is the folder of the sweep that it shows, or empty; ``plain`` is the HTML that stands
-    in its place instead of a still drawing, or empty. ``cell`` is the code that draws it in a
-    notebook, ``files`` what that code reads, from the folder of the sources.
+    in its place instead of a still drawing, or empty. ``records`` are the rows of its table.
+    ``cell`` is the code that draws it in a notebook, ``files`` what that code reads, from the
+    folder of the sources.
     """
 
 
@@ -112,21 +113,19 @@ class ExplorerDirective(SphinxDirective):
         node["sweep"] = node["plain"] = ""
         node["cell"] = widget_code(name, path, language)
         node["files"] = [] if path is None else files_of(name, self.env.relfn2path(path)[0])
-        if name in FACTS:
-            node["plain"] = self.plain(name, labels, data)
+        if name == lineage.NAME:
+            node["plain"] = entries_html(labels, data)
+            return [node]
+        if name == chooser.NAME:
+            facts = model_facts.read_model_facts(self.env.relfn2path(self.options["data"])[1])
+            node["records"] = chooser.records(facts, self.env.config.language)
+            node["plain"] = table_html(node["records"])
             return [node]
         still = DRAWINGS[name].still(labels, data).to_plotly_json()
         node["title"], node["alt"], node["records"], node["still"] = take_apart(still)
         if name in SWEEPS:
             node["sweep"] = self.env.relfn2path(self.options["data"])[1]
         return [node]
-
-    def plain(self, name: str, labels: Mapping[str, str], data: Mapping[str, Any]) -> str:
-        """What stands in the place of a drawing of the model facts."""
-        if name == lineage.NAME:
-            return entries_html(labels, data)
-        facts = model_facts.read_model_facts(self.env.relfn2path(self.options["data"])[1])
-        return table_html(chooser.records(facts, self.env.config.language))
 
     def data(self, name: str) -> Mapping[str, Any]:
         """What the drawing shows; the page is built anew when its file changes."""
@@ -187,8 +186,9 @@ def write_html(translator: HTML5Translator, node: explorer) -> None:
     if node["sweep"]:
         given, address = publish_sweep(translator, given, Path(node["sweep"]))
         source = f' src="{html.escape(address)}"'
+    download = download_html(translator, node["records"]) if "records" in node else ""
     if node["plain"]:
-        picture = f'<div class="rl-plain">{node["plain"]}</div>'
+        picture = f'<div class="rl-plain">{node["plain"]}{download}</div>'
         table = ""
     else:
         picture = (
@@ -197,7 +197,7 @@ def write_html(translator: HTML5Translator, node: explorer) -> None:
         )
         table = (
             f"<details><summary>{html.escape(labels['show_data'])}</summary>"
-            f"{table_html(node['records'])}</details>"
+            f"{table_html(node['records'])}{download}</details>"
         )
     translator.body.append(
         f'<figure class="rl-figure"><figcaption>{html.escape(node["title"])}</figcaption>'

@@ -128,16 +128,21 @@ def table_html(records: list[dict[str, Any]]) -> str:
     )
 
 
-def write_html(translator: HTML5Translator, node: plotly_figure) -> None:
-    """Write the figure and, beside the page's assets, the file of its data."""
+def download_html(translator: HTML5Translator, records: list[dict[str, Any]]) -> str:
+    """Write the file of the data beside the page's assets: the link to it."""
     builder = translator.builder
-    text = csv_text(node["records"])
+    text = csv_text(records)
     name = f"{hashlib.sha256(text.encode()).hexdigest()[:12]}.csv"
     folder = Path(builder.outdir) / "_static" / "figures"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / name).write_text(text, encoding="utf-8")
-    page = builder.get_target_uri(builder.current_docname)
-    up = "../" * page.count("/")
+    up = "../" * builder.get_target_uri(builder.current_docname).count("/")
+    link = html.escape(_("Download as CSV"))
+    return f'<p><a href="{up}_static/figures/{name}" download>{link}</a></p>'
+
+
+def write_html(translator: HTML5Translator, node: plotly_figure) -> None:
+    """Write the figure, its data as a table, and their file."""
     height = node["figure"]["layout"].get("height", HEIGHT)
     translator.body.append(
         f'<figure class="rl-figure"><figcaption>{html.escape(node["title"])}</figcaption>'
@@ -145,9 +150,7 @@ def write_html(translator: HTML5Translator, node: plotly_figure) -> None:
         f'style="--rl-height:{int(height)}px">{draw(node["figure"])}'
         f'<script type="application/json">{embedded_json(node["figure"])}</script></div>'
         f"<details><summary>{html.escape(_('Show data'))}</summary>{table_html(node['records'])}"
-        f'<p><a href="{up}_static/figures/{name}" download>'
-        f"{html.escape(_('Download as CSV'))}</a></p></details>"
-        "</figure>\n"
+        f"{download_html(translator, node['records'])}</details></figure>\n"
     )
     raise nodes.SkipNode
 

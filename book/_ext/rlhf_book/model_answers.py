@@ -21,7 +21,7 @@ from sphinx.util.docutils import SphinxDirective
 from sphinx.writers.html5 import HTML5Translator
 
 from rlhf_book import explorer
-from rlhf_book.figure import add_drawing, embedded_json
+from rlhf_book.figure import add_drawing, download_html, embedded_json
 from rlhf_lab.errors import InputError
 from rlhf_lab.widgets import files, model_answers
 
@@ -70,6 +70,15 @@ def answers_html(labels: Mapping[str, str], data: Mapping[str, Any]) -> str:
     )
 
 
+def records(labels: Mapping[str, str], data: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The rows of that table, for its file."""
+    return [
+        {labels["prompt"]: example["prompt"].strip()}
+        | {model["title"]: example["answers"][model["name"]] for model in data["models"]}
+        for example in data["examples"]
+    ]
+
+
 def write_html(translator: HTML5Translator, node: answering_models) -> None:
     """Write the figure, and the models as files of the site."""
     model_answers.write_site(node["path"], Path(translator.builder.outdir) / "_static")
@@ -78,7 +87,7 @@ def write_html(translator: HTML5Translator, node: answering_models) -> None:
     translator.body.append(
         f'<figure class="rl-figure"><figcaption>{html.escape(node["title"])}</figcaption>'
         f'<rlhf-explorer class="rl-explorer" component="{model_answers.NAME}">'
-        f"{answers_html(labels, data)}"
+        f"{answers_html(labels, data)}{download_html(translator, records(labels, data))}"
         f'<noscript><p class="rl-missed">{note}</p></noscript>'
         f'<p class="rl-unseen" hidden>{note}</p>'
         f'<script type="application/json">{embedded_json(node["given"])}</script>'

@@ -185,8 +185,7 @@ def twin(app: Sphinx, page: str, doctree: nodes.document) -> NotebookNode:
         parts.append((0, [f"## {_('References')}", "\n".join(cited)]))
 
     drawings = [node for node in doctree.findall(explorer) if node.get("cell")]
-    extra = "labs" if drawings else ""  # widgets
-    install = notebooks.install_cell(launch.repository(app), version, extra)
+    install = notebooks.install_cell(launch.repository(app), version, extras(code, bool(drawings)))
     first = [v4.new_markdown_cell(preface(app, version)), v4.new_code_cell(install)]
     names = list(dict.fromkeys([*read_by(app, page), *(f for d in drawings for f in d["files"])]))
     size = sum((book / name).stat().st_size for name in names)
@@ -208,6 +207,15 @@ def twin(app: Sphinx, page: str, doctree: nodes.document) -> NotebookNode:
     result = v4.new_notebook(cells=cells, metadata=notebooks.about(name))
     nbformat.validate(result)
     return result
+
+
+def extras(code: Iterable[Mapping[str, Any]], has_widgets: bool) -> str:
+    """Extras of the package that a notebook of these cells needs, with commas."""
+    needed = {
+        "labs": has_widgets,
+        "paradigms": any("rlhf_lab.paradigms" in cell["source"] for cell in code),
+    }
+    return ",".join(name for name, is_needed in needed.items() if is_needed)
 
 
 def preface(app: Sphinx, version: str) -> str:

@@ -128,6 +128,7 @@ export function render({ root, data, labels, language, onChange }) {
   const table = tableOnDemand({
     summary: labels.show_data,
     name: labels.table_name,
+    download: { text: labels.download_csv, file: "beta-gamma.csv" },
     columns: [
       labels.short_beta,
       labels.short_gamma,

@@ -176,28 +176,49 @@ export function plainSwitch({ plain, drawing, toPlain, toDrawing }) {
 }
 
 /**
- * A table that is filled when a reader opens it, and while it is open.
+ * Rows as CSV (RFC 4180, with the line ends of the figures' files). As in those, a cell keeps its text
+ * whatever a spreadsheet would make of it.
+ *
+ * @param {string[][]} rows
+ */
+export function csvText(rows) {
+  const cell = (text) => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
+  return rows.map((row) => `${row.map(cell).join(",")}\n`).join("");
+}
+
+/**
+ * A table that is filled when a reader opens it, and while it is open; below it, a link to a file of
+ * the same rows.
  *
  * @param {object} options
  * @param {string} options.summary what opens it
  * @param {string} options.name the table's name for assistive technology
+ * @param {{ text: string, file: string }} options.download the link, and the file's name
  * @param {(string | Node)[]} options.columns
  * @param {() => string[][]} options.rows
  * @param {number[]} [options.words] columns that hold words, not numbers
  */
-export function tableOnDemand({ summary, name, columns, rows, words = [] }) {
+export function tableOnDemand({ summary, name, download, columns, rows, words = [] }) {
   const heads = columns.map((column) => html("th", { scope: "col" }, column));
   const body = html("tbody");
   const table = html("table", { class: "table" }, html("thead", {}, html("tr", {}, ...heads)), body);
   // A box that scrolls must be reachable by keyboard, and then needs a name.
   const box = html("div", { class: "rl-table", tabindex: 0, role: "region", "aria-label": name });
   box.append(table);
-  const details = html("details", {}, html("summary", {}, summary), box);
+  const link = html("a", { download: download.file }, download.text);
+  const details = html("details", {}, html("summary", {}, summary), box, html("p", {}, link));
+  const isWord = (column) => words.includes(column);
   const update = () => {
     if (!details.open) return;
     const cells = (row) =>
-      row.map((text, i) => html("td", { class: words.includes(i) ? "rl-word" : "rl-number" }, text));
-    body.replaceChildren(...rows().map((row) => html("tr", {}, ...cells(row))));
+      row.map((text, i) => html("td", { class: isWord(i) ? "rl-word" : "rl-number" }, text));
+    const found = rows();
+    body.replaceChildren(...found.map((row) => html("tr", {}, ...cells(row))));
+    // A true minus sign is for readers; what reads the file knows the hyphen only.
+    const written = (row) => row.map((text, i) => (isWord(i) ? text : text.replaceAll("−", "-")));
+    const text = csvText([heads.map((head) => head.textContent), ...found.map(written)]);
+    URL.revokeObjectURL(link.href);
+    link.href = URL.createObjectURL(new Blob([text], { type: "text/csv;charset=utf-8" }));
   };
   details.addEventListener("toggle", update);
   return { details, update };

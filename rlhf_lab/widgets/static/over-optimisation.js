@@ -132,6 +132,7 @@ export function render({ root, data, labels, language, onChange }) {
   const table = tableOnDemand({
     summary: labels.show_data,
     name: labels.table_name,
+    download: { text: labels.download_csv, file: "over-optimisation.csv" },
     columns: [labels.column_seed, labels.column_at, labels.axis_root, labels.m_proxy, labels.m_gold],
     rows: () =>
       places(true).map((point) => [

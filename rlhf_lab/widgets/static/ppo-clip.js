@@ -87,6 +87,7 @@ export function render({ root, data, labels, language, onChange }) {
   const table = tableOnDemand({
     summary: labels.show_data,
     name: labels.table_name,
+    download: { text: labels.download_csv, file: "ppo-clip.csv" },
     columns: [labels.ratio_short, labels.plain, labels.clipped, labels.value, labels.gradient],
     rows: () => tableRows(state, ranges.ratio, number),
   });

@@ -208,6 +208,7 @@ export function render({ root, data, labels, language, onChange }) {
   const table = tableOnDemand({
     summary: labels.show_data,
     name: labels.table_name,
+    download: { text: labels.download_csv, file: "ranking.csv" },
     columns: [labels.labeler, labels.with_you_here, labels.with_you, labels.with_others],
     rows: () => tableRows(),
     words: [0],

@@ -135,6 +135,7 @@ export function render({ root, data, labels, language, onChange }) {
   const table = tableOnDemand({
     summary: labels.show_data,
     name: labels.table_name,
+    download: { text: labels.download_csv, file: "token-inspector.csv" },
     columns: [
       labels.axis_position,
       labels.column_token,
