@@ -35,7 +35,9 @@ SITE = ROOT / "_build" / "html"
 PAGES = (
     "book/index",
     "book/part1/feature-templates",
+    "book/part2/policy-gradient",
     "book/part2/ppo-ptx",
+    "book/part2/results",
     "book/reference/equations",
     "book/reference/glossary",
 )
