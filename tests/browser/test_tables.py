@@ -54,6 +54,7 @@ def test_the_file_has_the_cells_of_the_table(open_explorer: Callable[..., Any], 
         page.get_by_role("button", name=labels(name)["compare"], exact=True).click()
     link = explorer.get_by_role("link", name=TEXT, exact=True)
     assert link.count() == 0
+    assert explorer.locator("a:not([href])").count() == 0  # a link that leads nowhere yet
     explorer.locator("summary").focus()
     page.keyboard.press("Enter")
     before = shown(page)

@@ -206,7 +206,8 @@ export function tableOnDemand({ summary, name, download, columns, rows, words = 
   const box = html("div", { class: "rl-table", tabindex: 0, role: "region", "aria-label": name });
   box.append(table);
   const link = html("a", { download: download.file }, download.text);
-  const details = html("details", {}, html("summary", {}, summary), box, html("p", {}, link));
+  const below = html("p"); // the link comes with its address: one without leads nowhere
+  const details = html("details", {}, html("summary", {}, summary), box, below);
   const isWord = (column) => words.includes(column);
   const update = () => {
     if (!details.open) return;
@@ -219,6 +220,7 @@ export function tableOnDemand({ summary, name, download, columns, rows, words = 
     const text = csvText([heads.map((head) => head.textContent), ...found.map(written)]);
     URL.revokeObjectURL(link.href);
     link.href = URL.createObjectURL(new Blob([text], { type: "text/csv;charset=utf-8" }));
+    if (!below.contains(link)) below.append(link);
   };
   details.addEventListener("toggle", update);
   return { details, update };
