@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import myst_nb.sphinx_
 from myst_nb.core.execute import ExecutionError
@@ -26,8 +26,8 @@ from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
 from sphinx.util.console import bold
 
-from . import edition
-from .cache import Cache, ObservedClient
+from rlhf_book import edition
+from rlhf_book.cache import Cache, ObservedClient
 
 logger = logging.getLogger(__name__)
 
@@ -64,16 +64,17 @@ class _Silent:
 
 def stale(app: Sphinx, env: BuildEnvironment, pages: Sequence[str]) -> list[Job]:
     """The pages that will be executed when they are read."""
-    return [job for page in pages if (job := _job(app, env, page)) is not None]
+    parsed = cast(myst_nb.sphinx_.SphinxEnvType, env)
+    return [job for page in pages if (job := _job(app, parsed, page)) is not None]
 
 
-def _job(app: Sphinx, env: BuildEnvironment, page: str) -> Job | None:
+def _job(app: Sphinx, env: myst_nb.sphinx_.SphinxEnvType, page: str) -> Job | None:
     """As ``myst_nb.sphinx_.Parser.parse`` begins, which has no function for it."""
-    path, settings = str(env.doc2path(page)), env.mystnb_config  # type: ignore[attr-defined]
+    path, settings = str(env.doc2path(page)), env.mystnb_config
     text = [Path(path).read_text(encoding="utf-8")]
     if app.config.rlhf_edition == "student":
         edition.erase(app, page, text)
-    reader = create_nb_reader(path, env.myst_config, settings, text[0])  # type: ignore[attr-defined]
+    reader = create_nb_reader(path, env.myst_config, settings, text[0])
     if reader is None:  # a page without code
         return None
     notebook = reader.read(text[0])
