@@ -636,8 +636,13 @@ def test_several_models_answer_at_once(ask: Ask) -> None:
     for name in ("odd", "odd-tanh", "tiny"):
         ask("load", name)
     names = ["odd", "odd-tanh", "tiny"]
-    order = ask("together", names, "what?\n", {"maxNewTokens": 5, "temperature": 1, "seed": 2})
-    assert order == names * 5
+    order = ask("together", names, "what?\n", {"maxNewTokens": 64, "temperature": 1, "seed": 2})
+    # A request may reach the worker a few tokens after another one; then they take turns.
+    begun = max(order.index(name) for name in names)
+    ended = min(len(order) - 1 - order[::-1].index(name) for name in names)
+    turns = [order[i : i + 3] for i in range(begun, ended - 2)]
+    assert len(turns) > 15
+    assert all(sorted(turn) == names for turn in turns)
 
 
 def test_cancel(ask: Ask) -> None:

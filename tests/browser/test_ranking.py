@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from rlhf_lab.records import Ranking
 from rlhf_lab.widgets import ranking
@@ -285,7 +286,7 @@ def test_the_comparison_comes_after_the_ranking(widget: Any, published_ranking: 
     assert shown == [percent(mine), percent(sum(among) / len(among))]
     result.locator("summary").click()
     rows = result.locator("tbody tr")
-    assert rows.count() == len(published_ranking["labelers"])
+    expect(rows).to_have_count(len(published_ranking["labelers"]))  # filled once it is open
     for row, name, theirs in zip(
         rows.all_inner_texts(), published_ranking["labelers"], prompts[0]["ranks"], strict=True
     ):
@@ -468,7 +469,7 @@ def test_without_scripts_the_agreement_of_the_labelers(small_address: str, visit
     assert seen.page.locator(".rl-still svg").bounding_box()["height"] > 200
     assert seen.page.locator("rlhf-explorer .rl-missed").is_visible()
     seen.page.locator("rlhf-explorer summary").click()
-    assert seen.page.locator("rlhf-explorer tbody tr").count() == 6
+    expect(seen.page.locator("rlhf-explorer tbody tr")).to_have_count(6)
 
 
 def test_in_a_notebook(notebook: Any, published_ranking: Any) -> None:
