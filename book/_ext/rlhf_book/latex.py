@@ -26,12 +26,14 @@ from docutils import nodes
 from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.config import Config
+from sphinx.environment import BuildEnvironment
 from sphinx.locale import get_translation
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.transforms.post_transforms.images import ImageConverter
 from sphinx.util import logging
 from sphinx.writers.latex import LaTeXTranslator
-from sphinx_exercise.nodes import solution_node
+from sphinx_exercise.nodes import exercise_enumerable_node, solution_node
+from sphinx_jupyterbook_latex.nodes import HiddenCellNode, RootHeader
 
 from rlhf_book.explorer import explorer
 from rlhf_book.figure import columns, plotly_figure, shown
@@ -45,7 +47,9 @@ logger = logging.getLogger(__name__)
 
 _ = get_translation("rlhf_book")
 
+WIDGET = "application/vnd.jupyter.widget-view+json"
 FIGURES = "figures"  # below the folder of the LaTeX sources
+HEADS = {"rl-ledger-label", "rl-verdict"}  # classes of what a row of a long table begins with
 CONVERTER = "rsvg-convert"
 NO_CONVERTER = f"{CONVERTER} was not found; on Debian: apt-get install librsvg2-bin"
 HAN_FONTS = ("Noto Serif CJK SC", "Noto Sans CJK SC", "WenQuanYi Zen Hei", "AR PL UMing CN")
@@ -73,6 +77,14 @@ PREAMBLE = r"""
 \newenvironment{sphinxVerbatimOutput}
   {\colorlet{VerbatimBorderColor}{rlborder}\colorlet{VerbatimColor}{rloutput}%
    \begin{adjustwidth}{1em}{}}{\end{adjustwidth}}
+\renewcommand{\sphinxtablecontinued}[1]{}
+\makeatletter
+\newcolumntype{\X}[2]{>{\raggedright\arraybackslash}p{\dimexpr
+  (\linewidth-\spx@arrayrulewidth)*#1/#2-\tw@\tabcolsep-\spx@arrayrulewidth\relax}}
+\makeatother
+\newcolumntype{T}{L}
+\AtBeginEnvironment{sphinxtheindex}{\raggedright}
+\AtBeginDocument{\renewcommand{\setminus}{\mathbin{\backslash}}}
 \newenvironment{rldrawing}
   {\par\medskip\noindent\begin{minipage}{\linewidth}\bfseries\raggedright}
   {\end{minipage}\par\medskip}
@@ -151,14 +163,27 @@ class StillDrawings(SphinxPostTransform):
 
     def live(self, node: nodes.Element) -> nodes.paragraph:
         """Where a reader finds the drawing that answers."""
-        page = page_of(node, self.config.root_doc)
+        page = page_of(self.env, node)
         site = str(self.config.html_baseurl).rstrip("/")
-        text = _("On the site, on the page “{title}”, this answers to what you choose.")
+        text = _("On the site, the page “{title}” has this drawing with its controls.")
         line = nodes.paragraph("", text.format(title=self.env.titles[page].astext()))
         if site:
             address = f"{site}/{page}.html"
             line += [nodes.Text(" "), nodes.reference("", address, refuri=address)]
         return line
+
+
+class NoWidgets(SphinxPostTransform):
+    """Drops outputs that a notebook shows as a widget, as bars of progress are."""
+
+    default_priority = 3  # before myst-nb takes the plain text that stands for them
+    formats = ("latex",)
+
+    def run(self, **_kwargs: Any) -> None:
+        """Every output of the document."""
+        for bundle in list(self.document.findall(nodes.container)):
+            if any(child.get("mime_type") == WIDGET for child in bundle.children):
+                bundle.parent.remove(bundle)
 
 
 class Answers(SphinxPostTransform):
@@ -198,13 +223,76 @@ class FileLinks(SphinxPostTransform):
                 continue
             if urlsplit(address).scheme:
                 continue
-            page = page_of(link, self.config.root_doc)
+            page = page_of(self.env, link)
             file = posixpath.normpath(posixpath.join(posixpath.dirname(page), address))
             if site:
                 link["refuri"] = f"{site}/{file}"
             else:
                 named = [nodes.Text(" ("), nodes.literal("", file), nodes.Text(")")]
                 link.replace_self([*link.children, *named])
+
+
+class Tables(SphinxPostTransform):
+    """Heads of rows in bold, and no heading at the foot of a page whose table begins the next."""
+
+    default_priority = 9
+    formats = ("latex",)
+
+    def run(self, **_kwargs: Any) -> None:
+        """Every table of the document."""
+        for head in list(self.document.findall(nodes.paragraph)):
+            if HEADS.intersection(head["classes"]):
+                head.children, words = [], head.children
+                head += nodes.strong("", "", *words)
+        for table in list(self.document.findall(nodes.table)):
+            section = table.parent
+            if isinstance(section, nodes.section) and section.index(table) == 1:
+                space = nodes.raw("", "\n\\needspace{12\\baselineskip}\n", format="latex")
+                section.parent.insert(section.parent.index(section), space)
+
+
+class ExerciseLinks(SphinxPostTransform):
+    """Makes links to exercises say their numbers: LaTeX would count sections in their place."""
+
+    default_priority = 15  # after the links are resolved, before sphinx-exercise looks at them
+    formats = ("latex",)
+
+    def run(self, **_kwargs: Any) -> None:
+        """A place for every exercise, and the links to it."""
+        titles = {}
+        for exercise in list(self.document.findall(exercise_enumerable_node)):
+            page, (name, *_more) = page_of(self.env, exercise), exercise["ids"]
+            number = ".".join(map(str, self.env.toc_fignumbers[page]["exercise"][name]))
+            titles[page, name] = self.config.numfig_format["exercise"] % number
+            label = rf"\phantomsection\label{{\detokenize{{{page}:{name}}}}}"
+            place = exercise.parent.index(exercise)
+            exercise.parent.insert(place, nodes.raw("", label, format="latex"))
+        for link in list(self.document.findall(addnodes.number_reference)):
+            page, _hash, name = link.get("refuri", "").removeprefix("%").partition("#")
+            page, name = (page, name) if name else (page_of(self.env, link), link.get("refid"))
+            if (page, name) in titles:
+                text = titles[page, name]
+                to = {"refuri": f"%{page}#{name}", "internal": True}
+                link.replace_self(nodes.reference("", text, **to))
+
+
+class FirstPage(SphinxPostTransform):
+    """A heading for the first page, and none there for the table of contents."""
+
+    default_priority = 750  # after sphinx-jupyterbook-latex has taken the page apart
+    formats = ("latex",)
+
+    def run(self, **_kwargs: Any) -> None:
+        """The first page stands before all parts."""
+        first = next(self.document.findall(nodes.section))
+        name = _("About this book")
+        text = f"\\chapter*{{{name}}}\\markboth{{{name}}}{{{name}}}\n"
+        first.insert(1, nodes.raw("", text, format="latex"))  # after its title, which is the book's
+        for header in list(self.document.findall(RootHeader)):
+            after = header.parent.children[header.parent.index(header) + 1 :]
+            said = next((node for node in after if not isinstance(node, HiddenCellNode)), None)
+            if said is None or isinstance(said, RootHeader):
+                header.parent.remove(header)
 
 
 class StillImages(ImageConverter):
@@ -254,22 +342,26 @@ def convert_drawings(app: Sphinx, exception: Exception | None) -> None:
             to_pdf(source, target)
 
 
-def page_of(node: nodes.Node, root: str) -> str:
-    """The document that a node of the assembled book came from."""
-    while node is not None:
-        if isinstance(node, addnodes.start_of_file):
-            return str(node["docname"])
+def path_up(node: nodes.Node) -> Iterator[nodes.Element]:
+    """What a node stands in, from the inside to the page's own document.
+
+    Sphinx puts the children of all documents into one, and leaves them their parents.
+    """
+    while node.parent is not None:
         node = node.parent
-    return root
+        yield node
+
+
+def page_of(env: BuildEnvironment, node: nodes.Node) -> str:
+    """The document that a node of the assembled book came from."""
+    *_between, document = path_up(node)
+    return str(env.path2doc(document["source"]))
 
 
 def chapter_of(node: nodes.Node) -> nodes.Element:
     """The outermost section of the document that a node came from."""
-    chapter = None
-    while not isinstance(node, addnodes.start_of_file | nodes.document):
-        chapter = node if isinstance(node, nodes.section) else chapter
-        node = node.parent
-    return node if chapter is None else chapter
+    *_between, chapter, _document = path_up(node)
+    return chapter
 
 
 def small(content: Iterable[nodes.Node]) -> list[nodes.Node]:
@@ -379,6 +471,11 @@ def entries(labels: Mapping[str, str], data: Mapping[str, Any]) -> nodes.bullet_
     return found
 
 
+TRANSFORMS = (
+    NoWidgets, StillDrawings, Answers, FileLinks, Tables, ExerciseLinks, StillImages, FirstPage,
+)  # fmt: skip
+
+
 def configure(_app: Sphinx, config: Config) -> None:
     """Fonts, class and preamble, after sphinx-jupyterbook-latex has set its own.
 
@@ -386,11 +483,15 @@ def configure(_app: Sphinx, config: Config) -> None:
     """
     config.latex_theme = "manual"
     config.latex_use_xindy = False  # one more program to install
+    config.today_fmt = "%Y-%m-%d"  # as in the footers of the site
+    contents = _("Contents")
     config.latex_elements = {
         "papersize": "a4paper",
         "pointsize": "10pt",
         "extraclassoptions": "openany,oneside",
         "fontpkg": FONTS,
+        # Sphinx would head it with the name of the first part.
+        "tableofcontents": f"\\renewcommand{{\\contentsname}}{{{contents}}}\\sphinxtableofcontents",
         "preamble": f"{PREAMBLE}{han_macro(HAN_FONTS)}",
     }
 
@@ -399,7 +500,7 @@ def register(app: Sphinx) -> None:
     """Tell Sphinx about the forms for paper."""
     app.add_node(printed_drawing, latex=(visit_drawing, depart_drawing))
     app.set_translator("latex", PrintTranslator)
-    for transform in (StillDrawings, Answers, FileLinks, StillImages):
+    for transform in TRANSFORMS:
         app.add_post_transform(transform)
     app.connect("config-inited", configure, priority=900)
     app.connect("build-finished", convert_drawings)
