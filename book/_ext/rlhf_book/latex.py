@@ -140,16 +140,16 @@ class StillDrawings(SphinxPostTransform):
             node.replace_self(self.picture(node, node["figure"]))
         for node in list(self.document.findall(answering_models)):
             rows = records(node["given"]["labels"], node["given"]["data"])
-            node.replace_self([titled(node), table(rows), self.live(node)])
+            node.replace_self([titled(node), *small([table(rows)]), self.live(node)])
         for node in list(self.document.findall(explorer)):
             node.replace_self([*self.still(node), self.live(node)])
 
-    def still(self, node: explorer) -> list[nodes.Element]:
+    def still(self, node: explorer) -> list[nodes.Node]:
         """An explorer without its script."""
         if not node["plain"]:
             return [self.picture(node, node["still"])]
         if "records" in node:
-            return [titled(node), table(node["records"])]
+            return [titled(node), *small([table(node["records"])])]
         return [titled(node), entries(node["given"]["labels"], node["given"]["data"])]
 
     def picture(self, node: nodes.Element, figure: Mapping[str, Any]) -> printed_drawing:
@@ -245,9 +245,14 @@ class Tables(SphinxPostTransform):
                 head.children, words = [], head.children
                 head += nodes.strong("", "", *words)
         for table in list(self.document.findall(nodes.table)):
+            for entry in table.findall(nodes.entry):
+                if not entry.astext() and not any(entry.findall(nodes.image)):
+                    entry.children = []  # an empty paragraph would take two lines
             section = table.parent
-            if isinstance(section, nodes.section) and section.index(table) == 1:
-                space = nodes.raw("", "\n\\needspace{12\\baselineskip}\n", format="latex")
+            if "longtable" not in table["classes"] or not isinstance(section, nodes.section):
+                continue
+            if section.index(table) == 1:
+                space = nodes.raw("", "\n\\needspace{18\\baselineskip}\n", format="latex")
                 section.parent.insert(section.parent.index(section), space)
 
 
