@@ -10,7 +10,7 @@ READY := .venv/.ready
 # nbgrader brings all of JupyterLab along: it has an environment of its own.
 NBGRADER := .venv-instructor/bin/nbgrader
 LATEX := latexmk texlive-xetex texlive-latex-extra texlive-fonts-recommended librsvg2-bin \
-  fontconfig fonts-freefont-otf fonts-dejavu fonts-noto-cjk
+  fontconfig fonts-lmodern fonts-freefont-otf fonts-dejavu fonts-noto-cjk
 EXTRAS := book,labs,paradigms,peft,real,test
 
 .DEFAULT_GOAL := help
@@ -38,7 +38,7 @@ pdf: latex $(READY)  ## build the book as one PDF, _build/latex/book.pdf; needs 
 	@test -f _build/latex/book.pdf
 	@! grep -E "undefined references|Missing character" _build/latex/book.log
 
-# FreeSerif and DejaVu Sans Mono set text and code. Without a Chinese font the PDF has marks in the
+# FreeSerif, DejaVu Sans Mono and Latin Modern Math set text, code and formulas. Without a Chinese font the PDF has marks in the
 # place of the glossary's Chinese terms.
 latex:
 	@missing=""; \
@@ -48,7 +48,7 @@ latex:
 	for name in polyglossia unicode-math changepage; do \
 	  kpsewhich $$name.sty >/dev/null 2>&1 || missing="$$missing $$name.sty"; \
 	done; \
-	for name in FreeSerif.otf DejaVuSansMono.ttf; do \
+	for name in FreeSerif.otf DejaVuSansMono.ttf latinmodern-math.otf; do \
 	  fc-list 2>/dev/null | grep -q "/$$name:" || missing="$$missing $$name"; \
 	done; \
 	test -z "$$missing" || { \

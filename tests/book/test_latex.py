@@ -104,6 +104,10 @@ def test_links_to_exercises_have_a_place_and_a_number(source: str) -> None:
     )
 
 
+def test_the_site_keeps_the_translator_of_its_theme(small_site: Path) -> None:
+    assert "pst-scrollable-table-container" in (small_site / "book/chapter.html").read_text("utf-8")
+
+
 def test_missing_programs_and_packages_are_named(tmp_path: Path) -> None:
     for name in ("sh", "grep"):
         (tmp_path / name).symlink_to(shutil.which(name) or f"/bin/{name}")

@@ -501,11 +501,17 @@ def configure(_app: Sphinx, config: Config) -> None:
     }
 
 
+def set_translator(app: Sphinx) -> None:
+    """Take our translator, for LaTeX alone: the theme has its own only where no other is set."""
+    if app.builder.format == "latex":
+        app.set_translator("latex", PrintTranslator)
+
+
 def register(app: Sphinx) -> None:
     """Tell Sphinx about the forms for paper."""
     app.add_node(printed_drawing, latex=(visit_drawing, depart_drawing))
-    app.set_translator("latex", PrintTranslator)
     for transform in TRANSFORMS:
         app.add_post_transform(transform)
     app.connect("config-inited", configure, priority=900)
+    app.connect("builder-inited", set_translator)
     app.connect("build-finished", convert_drawings)
