@@ -38,8 +38,8 @@ pdf: latex $(READY)  ## build the book as one PDF, _build/latex/book.pdf; needs 
 	@test -f _build/latex/book.pdf
 	@! grep -E "undefined references|Missing character" _build/latex/book.log
 
-# FreeSerif, DejaVu Sans Mono and Latin Modern Math set text, code and formulas. Without a Chinese font the PDF has marks in the
-# place of the glossary's Chinese terms.
+# FreeSerif, DejaVu Sans Mono and Latin Modern Math set text, code and formulas. Without a Chinese
+# font the PDF has marks in the place of the glossary's Chinese terms.
 latex:
 	@missing=""; \
 	for name in latexmk xelatex rsvg-convert fc-list; do \
