@@ -9,6 +9,8 @@ BIN := .venv/bin
 READY := .venv/.ready
 # nbgrader brings all of JupyterLab along: it has an environment of its own.
 NBGRADER := .venv-instructor/bin/nbgrader
+LATEX := latexmk texlive-xetex texlive-latex-extra texlive-fonts-recommended librsvg2-bin \
+  fontconfig fonts-lmodern fonts-freefont-otf fonts-dejavu fonts-noto-cjk
 EXTRAS := book,labs,paradigms,peft,real,test
 
 .DEFAULT_GOAL := help
@@ -30,13 +32,31 @@ instructor: $(READY) $(NBGRADER)  ## answer keys and nbgrader's release; grades 
 	$(BIN)/rlhf-lab labs rehearse --nbgrader $(NBGRADER) --output _build/instructor
 
 pdf: latex $(READY)  ## build the book as one PDF, _build/latex/book.pdf; needs LaTeX
-	$(BIN)/jupyter-book build . --builder pdflatex --all
+	@rm -f _build/latex/book.pdf
+	LATEXMKOPTS="-interaction=nonstopmode -halt-on-error" \
+	  $(BIN)/jupyter-book build . --builder pdflatex -W --keep-going
+	@test -f _build/latex/book.pdf
+	@! grep -E "undefined references|Missing character" _build/latex/book.log
 
+# FreeSerif, DejaVu Sans Mono and Latin Modern Math set text, code and formulas. Without a Chinese
+# font the PDF has marks in the place of the glossary's Chinese terms.
 latex:
-	@command -v latexmk >/dev/null && command -v xelatex >/dev/null || { \
-	  echo "make pdf needs LaTeX: latexmk and xelatex were not found. On Debian:"; \
-	  echo "  apt-get install latexmk texlive-xetex texlive-latex-extra texlive-fonts-recommended"; \
+	@missing=""; \
+	for name in latexmk xelatex rsvg-convert fc-list; do \
+	  command -v $$name >/dev/null || missing="$$missing $$name"; \
+	done; \
+	for name in polyglossia unicode-math changepage; do \
+	  kpsewhich $$name.sty >/dev/null 2>&1 || missing="$$missing $$name.sty"; \
+	done; \
+	for name in FreeSerif.otf DejaVuSansMono.ttf latinmodern-math.otf; do \
+	  fc-list 2>/dev/null | grep -q "/$$name:" || missing="$$missing $$name"; \
+	done; \
+	test -z "$$missing" || { \
+	  echo "make pdf needs LaTeX, a converter for figures, and fonts. Not found:$$missing"; \
+	  echo "On Debian: apt-get install $(LATEX)"; \
 	  exit 1; }
+	@fc-list ":lang=zh" 2>/dev/null | grep -q . || \
+	  echo "No font for the glossary's Chinese terms: apt-get install fonts-noto-cjk"
 
 test: lint  ## lint, type-check and run all tests
 	$(BIN)/pytest -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder \

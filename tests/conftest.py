@@ -50,11 +50,11 @@ def extension() -> Iterator[Any]:
 def build_book() -> Build:
     """Build a book with this repository's configuration; warnings are errors, as in `make book`."""
 
-    def build(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    def build(folder: Path, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
         run = "from jupyter_book.cli.main import main; main()"
         command = [sys.executable, "-c", run, "build", str(folder)]
         return subprocess.run(
-            [*command, "-W", "--keep-going"],
+            [*command, "-W", "--keep-going", *options],
             capture_output=True,
             text=True,
             check=False,

@@ -25,6 +25,7 @@ from rlhf_book import (
     glossary,
     html,
     labs,
+    latex,
     launch,
     ledger,
     metadata,
@@ -38,7 +39,7 @@ from rlhf_book import (
 
 PARTS = (
     cache, ahead, edition, disk, figure, equations, explorer, facts, model_answers, launch, labs,
-    twin, metadata, notes, self_check, corrections, ledger, glossary, site, fresh,
+    twin, metadata, notes, self_check, corrections, ledger, glossary, latex, site, fresh,
 )  # fmt: skip
 
 

@@ -44,7 +44,9 @@ class plotly_figure(nodes.General, nodes.Element):  # noqa: N801 - docutils name
 class PlotlyRenderer:
     """myst-nb's protocol for one MIME type."""
 
-    mime_priority_overrides: ClassVar = [("html", PLOTLY, 1), ("dirhtml", PLOTLY, 1)]
+    mime_priority_overrides: ClassVar = [
+        (builder, PLOTLY, 1) for builder in ("html", "dirhtml", "latex")
+    ]
 
     @staticmethod
     def handle_mime(
@@ -156,7 +158,7 @@ def write_html(translator: HTML5Translator, node: plotly_figure) -> None:
 
 
 def write_text(translator: nodes.NodeVisitor, node: nodes.Element) -> None:
-    """Other formats get title and alternative text."""
+    """Other formats get title and alternative text; for paper, latex.py has a drawing."""
     paragraph = nodes.paragraph("", f"[{node['title']} {node['alt']}]")
     paragraph.walkabout(translator)
     raise nodes.SkipNode
@@ -177,7 +179,7 @@ def add_scripts(
 
 def add_drawing(app: Sphinx, node: type[nodes.Element], write: Callable[..., None]) -> None:
     """Add a node with ``title`` and ``alt`` that ``write`` puts into HTML, and others as text."""
-    others: dict[str, Any] = dict.fromkeys(("latex", "text", "man", "texinfo"), (write_text, None))
+    others: dict[str, Any] = dict.fromkeys(("text", "man", "texinfo"), (write_text, None))
     app.add_node(node, html=(write, None), **others)
 
 

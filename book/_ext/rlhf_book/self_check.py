@@ -321,7 +321,7 @@ def add_files(
 
 def register(app: Sphinx) -> None:
     """Tell Sphinx about the directive."""
-    others: dict[str, Any] = dict.fromkeys(("latex", "text", "man", "texinfo"), PLAIN)
+    others: dict[str, Any] = dict.fromkeys(("text", "man", "texinfo"), PLAIN)
     app.add_node(self_check, html=(visit_self_check, depart_self_check), **others)
     app.add_node(check_question, html=(visit_check_question, depart_check_question), **others)
     app.add_node(check_choices, html=(visit_check_choices, depart_check_choices), **others)
