@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -106,6 +107,21 @@ def test_links_to_exercises_have_a_place_and_a_number(source: str) -> None:
 
 def test_the_site_keeps_the_translator_of_its_theme(small_site: Path) -> None:
     assert "pst-scrollable-table-container" in (small_site / "book/chapter.html").read_text("utf-8")
+
+
+def test_a_conversion_that_fails_leaves_no_half_of_a_picture(
+    extension: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    latex = extension("latex")
+    converter = tmp_path / "rsvg-convert"
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    source, target = tmp_path / "drawing.svg", tmp_path / "drawing.pdf"
+    source.write_text("<svg/>")
+    for status in (1, 0):
+        converter.write_text(f"{CONVERTER}exit {status}\n")
+        converter.chmod(0o755)
+        assert latex.to_pdf(source, target) == (status == 0) == target.exists()
+        assert not list(tmp_path.glob("*.part"))
 
 
 def test_missing_programs_and_packages_are_named(tmp_path: Path) -> None:

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from playwright.sync_api import expect
 from scipy import stats
 
 from rlhf_lab.figures import mean_interval
@@ -420,7 +419,7 @@ def test_without_scripts_the_still_drawing_and_a_sentence(small_address: str, vi
     assert page.locator(".rl-still svg").bounding_box()["height"] > 200
     assert page.locator("rlhf-explorer .rl-missed").inner_text() == LABELS["still"]
     page.locator("rlhf-explorer summary").click()
-    expect(page.locator("rlhf-explorer tbody tr")).to_have_count(6)
+    assert page.locator("rlhf-explorer tbody tr").count() == 6
     assert "Highest gold score" in page.locator("figcaption").inner_text()
 
 

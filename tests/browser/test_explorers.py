@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 import torch
-from playwright.sync_api import expect
 
 from rlhf_lab.objectives import ppo_policy_loss
 from rlhf_lab.widgets import ppo_clip
@@ -200,7 +199,7 @@ def test_without_scripts_the_still_drawing_and_a_sentence(small_address: str, vi
     assert missed.is_visible()
     assert missed.inner_text() == labels("ppo-clip")["still"]
     seen.page.locator("rlhf-explorer summary").click()
-    expect(seen.page.locator("rlhf-explorer tbody tr")).to_have_count(120)
+    assert seen.page.locator("rlhf-explorer tbody tr").count() == 120
     assert seen.page.locator("rlhf-explorer input").count() == 0
 
 

@@ -469,7 +469,7 @@ def test_without_scripts_the_agreement_of_the_labelers(small_address: str, visit
     assert seen.page.locator(".rl-still svg").bounding_box()["height"] > 200
     assert seen.page.locator("rlhf-explorer .rl-missed").is_visible()
     seen.page.locator("rlhf-explorer summary").click()
-    expect(seen.page.locator("rlhf-explorer tbody tr")).to_have_count(6)
+    assert seen.page.locator("rlhf-explorer tbody tr").count() == 6
 
 
 def test_in_a_notebook(notebook: Any, published_ranking: Any) -> None:

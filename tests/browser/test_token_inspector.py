@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import expect
 
 from rlhf_lab.widgets import token_inspector
 from rlhf_lab.widgets.files import labels, read_published
@@ -85,7 +84,7 @@ def test_all_numbers_on_demand(inspector: Any) -> None:
     rows = page.locator("rlhf-explorer details tbody tr")
     rows.first.wait_for()
     row = PUBLISHED["rollouts"][0]
-    expect(rows).to_have_count(len(row["tokens"]))
+    assert rows.count() == len(row["tokens"])
     heads = page.locator("rlhf-explorer details th").all_inner_texts()
     for t, text in enumerate(rows.all_inner_texts()):
         cells = text.split("\t")
@@ -303,7 +302,7 @@ def test_without_scripts_the_still_drawing(small_address: str, visit: Any) -> No
     assert seen.page.locator(".rl-still svg").bounding_box()["height"] > 200
     seen.page.locator("rlhf-explorer summary").click()
     count = len(PUBLISHED["rollouts"][0]["tokens"])
-    expect(seen.page.locator("rlhf-explorer tbody tr")).to_have_count(4 * count)
+    assert seen.page.locator("rlhf-explorer tbody tr").count() == 4 * count
 
 
 def test_in_a_notebook(notebook: Any) -> None:

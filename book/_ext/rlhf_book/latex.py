@@ -325,12 +325,16 @@ def standalone(drawing: str) -> str:
 
 
 def to_pdf(source: Path, target: Path) -> bool:
-    """Convert an SVG file; a failure is a warning."""
-    command = [CONVERTER, "--format", "pdf", "--output", str(target), str(source)]
+    """Convert an SVG file; a failure is a warning, and leaves no half of a picture."""
+    part = target.with_suffix(".part")
+    command = [CONVERTER, "--format", "pdf", "--output", str(part), str(source)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         logger.warning(f"{source.name}: {done.stderr.strip()}", type="rlhf", subtype="latex")
-    return done.returncode == 0
+        part.unlink(missing_ok=True)
+        return False
+    part.replace(target)
+    return True
 
 
 def convert_drawings(app: Sphinx, exception: Exception | None) -> None:
