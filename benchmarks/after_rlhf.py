@@ -105,7 +105,7 @@ CLAIMED = (
     *(a for a in ARMS if a.labels != PEOPLE or a.epochs > 1),
     Arm(DPO, 0.1),
 )
-"""Arms that are run for all seeds; the others for those of the sweep."""
+"""Arms that are run for all seeds; the others for the first three."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def run() -> None:
         (seed, place)
         for seed in SEEDS
         for place in range(-1, len(ARMS))
-        if place < 0 or seed in CONFIG.seeds or ARMS[place] in CLAIMED
+        if place < 0 or seed in CONFIG.seeds[:3] or ARMS[place] in CLAIMED
     ]
     missing = [task for task in tasks if not _path(task, settings).is_file()]
     with interruptible() as interrupt:

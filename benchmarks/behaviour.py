@@ -87,6 +87,7 @@ def run() -> None:
     about = manifest(
         "python -m benchmarks behaviour", {"Config": config, "SweepConfig": CONFIG}, SEEDS, started
     )
+    about["seconds_of_all_runs"] = round(sum(one["seconds"] for one in found), 1)
     atomic_write(FOLDER / "manifest.json", json.dumps(about, indent=2, ensure_ascii=False) + "\n")
 
 
@@ -99,12 +100,14 @@ def _measured(name: str, seed: int, config: Config) -> dict[str, Any]:
     path = ROOT / "runs" / f"published-behaviour-{key}" / f"{place}-seed-{seed}.json"
     if not path.is_file():
         chain = _chain(seed)
+        before = time.process_time()
         if name in SYSTEMS:
             rows: dict[str, Any] = measure(chain.world, _system(name, seed), chain.tokenizer,
                                            config, seed)  # fmt: skip
             rows = {t: [{"seed": seed, "system": name, **r} for r in rows[t]] for t in rows}
         else:
             rows = {"reward_model": [{"seed": seed, **r} for r in by_both_groups(chain, config)]}
+        rows["seconds"] = time.process_time() - before
         atomic_write(path, json.dumps(rows, ensure_ascii=False))
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return found

@@ -55,9 +55,12 @@ def run() -> None:
     """Measure what is missing, write the tables."""
     started, config = time.time(), Config()
     found: dict[str, list[dict[str, Any]]] = {table: [] for table in TABLES}
+    seconds = 0.0
     for seed in SEEDS:
         for part in PARTS:
-            for arm, tables in _measured(part, seed, config).items():
+            measured = _measured(part, seed, config)
+            seconds += measured["seconds"]
+            for arm, tables in measured["arms"].items():
                 for name in TABLES:
                     keep = name != "answers" or seed == SEEDS[0]
                     found[name] += [{"seed": seed, "arm": arm, **r} for r in tables[name] if keep]
@@ -71,18 +74,20 @@ def run() -> None:
     about = manifest(
         "python -m benchmarks failures", {"Config": config, "SweepConfig": CONFIG}, SEEDS, started
     )
+    about["seconds_of_all_runs"] = round(seconds, 1)
     atomic_write(FOLDER / "manifest.json", json.dumps(about, indent=2, ensure_ascii=False) + "\n")
 
 
-def _measured(part: str, seed: int, config: Config) -> dict[str, Rows]:
-    """The tables of a part's arms; read where the same code has made them."""
+def _measured(part: str, seed: int, config: Config) -> dict[str, Any]:
+    """The tables of a part's ``arms`` and their ``seconds``; read where this code has made them."""
     path = RUNS / f"published-failures-{_key(config)}" / f"{list(PARTS).index(part)}-{seed}.json"
     if not path.is_file():
         before = time.process_time()
-        rows = PARTS[part](part, chain_of(seed), config)
-        atomic_write(path, json.dumps(rows, ensure_ascii=False))
-        print(f"{part}, seed {seed}: {time.process_time() - before:.0f} s", flush=True)
-    found: dict[str, Rows] = json.loads(path.read_text(encoding="utf-8"))
+        arms = PARTS[part](part, chain_of(seed), config)
+        seconds = time.process_time() - before
+        atomic_write(path, json.dumps({"arms": arms, "seconds": seconds}, ensure_ascii=False))
+        print(f"{part}, seed {seed}: {seconds:.0f} s", flush=True)
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return found
 
 

@@ -55,7 +55,7 @@ class Recipe:
     demonstrations: int = 300
     epochs: int = 16
     at: tuple[int, ...] = (1, 2, 4, 16)
-    seeds: int = 3
+    seeds: int = 5
     mix: float = 0.0
     special: tuple[int, ...] = ()
     web: bool = False

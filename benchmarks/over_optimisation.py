@@ -32,7 +32,7 @@ from rlhf_lab.widgets import over_optimisation as explorer
 from rlhf_lab.widgets.files import write_published
 
 FOLDER = ROOT / "book" / "results" / "over-optimisation"
-SEEDS = (0, 1, 2)
+SEEDS = (0, 1, 2, 3, 4)
 FEW, MANY, SMALL = "few", "many", "one layer"
 REWARD_MODELS = {
     FEW: Taught(60),

@@ -74,7 +74,7 @@ from rlhf_lab.world import World
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "book" / "results" / "rbrm"
 RUNS = ROOT / "runs"
-SEEDS = CONFIG.seeds
+SEEDS = CONFIG.seeds[:3]
 ALONE, WITH = ARMS = ("RM alone", "RM + rubric")
 START = "start"
 TABLES = ("graders", "preferences", "weights", "curves", "classes", "ordinary", "answers")

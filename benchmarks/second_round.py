@@ -63,7 +63,7 @@ from rlhf_lab.runtime import completing
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "book" / "results" / "second-round"
-SEEDS = CONFIG.seeds
+SEEDS = CONFIG.seeds[:3]
 START = "round 1"
 SAME, FRESH, MORE = ARMS = ("the same rewards", "fresh rankings", "more old rankings")
 ORDERS = "orders"

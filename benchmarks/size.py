@@ -56,7 +56,8 @@ def run() -> None:
     """Run the chains that are missing, compare all answers, write the tables."""
     started, world = time.time(), World(CONFIG.chain.world_seed)
     prompts = world.prompts("test", CONFIG.chain.evaluation_prompts)
-    said = pd.concat([*(_said(preset, seed) for preset in SMALLER for seed in SEEDS), _largest()])
+    made = {(preset, seed): _made(preset, seed) for preset in SMALLER for seed in SEEDS}
+    said = pd.concat([*(_said(*key, one["said"]) for key, one in made.items()), _largest()])
     gold = said.groupby(["preset", "seed", "system"], sort=False)[["gold", "words"]].mean()
     tables = {
         "sizes": pd.DataFrame(sizes(preset) for preset in (*SMALLER, LARGEST)),
@@ -70,6 +71,7 @@ def run() -> None:
     print(tables["wins"].groupby(keys, sort=False).win_rate.agg(["mean", "std"]).round(3))
     chains = {preset: chain_config(preset) for preset in SMALLER}
     about = manifest("python -m benchmarks size", chains, SEEDS, started)
+    about["seconds_of_all_runs"] = round(sum(one["seconds"] for one in made.values()), 1)
     atomic_write(FOLDER / "manifest.json", json.dumps(about, indent=2, ensure_ascii=False) + "\n")
 
 
@@ -93,18 +95,25 @@ def sizes(preset: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _said(preset: str, seed: int) -> pd.DataFrame:
-    """What the systems of one size say to the test prompts; read where this code has made it."""
+def _said(preset: str, seed: int, rows: list[dict[str, Any]]) -> pd.DataFrame:
+    return pd.DataFrame([{"preset": preset, "seed": seed, **row} for row in rows])
+
+
+def _made(preset: str, seed: int) -> dict[str, Any]:
+    """What the systems of one size have ``said`` to the test prompts, and the ``seconds`` of the
+    chain that made them; read where this code has made it."""
     config = seeded(chain_config(preset), seed)
     code = code_fingerprint("rlhf_lab.pipeline", "rlhf_lab.evaluate")
     key = fingerprint([code, dataclasses.asdict(config)])
     folder = ROOT / "runs" / f"size-{preset}-{seed}-{key}"
     path = folder / "said.json"
     if not path.is_file():
-        rows = answers_of(Chain(config, folder, quiet=True), seed)
-        atomic_write(path, json.dumps(rows, ensure_ascii=False))
-    rows = json.loads(path.read_text(encoding="utf-8"))
-    return pd.DataFrame([{"preset": preset, "seed": seed, **row} for row in rows])
+        before = time.process_time()
+        said = answers_of(Chain(config, folder, quiet=True), seed)
+        seconds = time.process_time() - before
+        atomic_write(path, json.dumps({"said": said, "seconds": seconds}, ensure_ascii=False))
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
 
 
 def answers_of(chain: Chain, seed: int) -> list[dict[str, Any]]:

@@ -127,12 +127,13 @@ class Grid:
 
     def work(self, cell: Cell) -> None:
         """Make what is missing of a cell; its result is written last."""
+        before = time.process_time()
         chain = _chain(self, cell.seed)
         if cell.policy == "chain":
             parts = [model_fingerprint(chain.sft), model_fingerprint(chain.reward_model)]
             parts += [tensor_fingerprint(chain.ptx_blocks), *(p.text for p in chain.ppo_prompts)]
-            record = json.dumps({"upstream": fingerprint(parts)})
-            atomic_write(self.chain_folder(cell.seed) / "upstream.json", record)
+            made = {"upstream": fingerprint(parts), "seconds": time.process_time() - before}
+            atomic_write(self.chain_folder(cell.seed) / "upstream.json", json.dumps(made))
             return
         folder = self.run_folder(cell)
         row: dict[str, Any] = {}
@@ -146,7 +147,14 @@ class Grid:
             found, samples = _yardstick(self, cell.seed).measure(policy, self.config.samples)
             row = found | row
         result = {"evaluation": self.evaluation, "row": row, "samples": samples}
-        atomic_write(folder / "result.json", json.dumps(result))
+        seconds = time.process_time() - before
+        atomic_write(folder / "result.json", json.dumps(result | {"seconds": seconds}))
+
+    @property
+    def seconds(self) -> float:
+        """Processor time behind all that is there; of a run that was resumed, its last part's."""
+        chains = (_read_json(self.chain_folder(s) / "upstream.json") for s in self.config.seeds)
+        return sum(one["seconds"] for one in (*chains, *map(self.result, self.cells)) if one)
 
 
 def sweep(
@@ -306,6 +314,7 @@ def _publish(grid: Grid, errors: Mapping[Cell, str], started: float) -> pd.DataF
         "missing": len(grid.cells) - len(rows),
     }
     about = manifest("rlhf-lab sweep", config, config.seeds, started) | {"runs": counts}
+    about["seconds_of_all_runs"] = round(grid.seconds, 1)
     for table, text in {
         "runs.csv": runs.to_csv(index=False, float_format="%.6g"),
         "curves.csv": pd.DataFrame(curves).to_csv(index=False, float_format="%.5g"),
