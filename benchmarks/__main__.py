@@ -49,6 +49,7 @@ from benchmarks import (
     sft,
     size,
     sweep,
+    sweep_edges,
     versus_trl,
 )
 
@@ -58,6 +59,7 @@ BENCHMARKS = {
     "scaling": scaling,
     "quickstart": quickstart,
     "sweep": sweep,
+    "sweep_edges": sweep_edges,
     "feature_templates": feature_templates,
     "policy_gradient": policy_gradient,
     "rollouts": rollouts,

@@ -84,6 +84,12 @@ class Results:
         own = found[(found.policy == "ppo") & (found.beta == beta) & (found.gamma == gamma)]
         return own.set_index("seed")[column]
 
+    def edge(self, column: str, beta: float, gamma: float) -> pd.Series:
+        """A column of one cell beyond the sweep's edges, by seed."""
+        found = self.table("sweep-edges/runs")
+        own = found[(found.beta == beta) & (found.gamma == gamma)]
+        return own.set_index("seed")[column]
+
     def reference(self, column: str, policy: str) -> pd.Series:
         """A column of the base model or the SFT policy of the sweep, by seed."""
         found = self.table("sweep/runs")
@@ -390,6 +396,11 @@ VALUES: Mapping[str, Values] = {
     "kl-alone": lambda r: r.cell("loss", 1.0, 0.0) - r.reference("loss", "sft"),
     "kl-costs-reward": lambda r: r.cell("rm_score", BETA, 0.0) - r.cell("rm_score", 1.0, 0.0),
     "mix-costs-reward": lambda r: r.cell("rm_score", BETA, 0.0) - r.cell("rm_score", BETA, 3.0),
+    "kl-hundredfold": lambda r: r.edge("loss", 2.0, 0.0) - r.reference("loss", "sft"),
+    "kl-hundredfold-costs-reward": lambda r: (
+        r.cell("rm_score", BETA, 0.0) - r.edge("rm_score", 2.0, 0.0)
+    ),
+    "mix-too-small": lambda r: r.edge("loss", BETA, 0.01) - r.reference("loss", "sft"),
     "no-penalty": lambda r: r.cell("gold", BETA, 0.0) - r.cell("gold", 0.0, 0.0),
     "calibration-lost": lambda r: _gain(r.error("story ending/0"), PPO, BASE),
     "truthful": lambda r: _gain(r.suite("misconceptions/0", "true and informative"), PTX, BASE),
