@@ -101,7 +101,8 @@ def _said(preset: str, seed: int, rows: list[dict[str, Any]]) -> pd.DataFrame:
 
 def _made(preset: str, seed: int) -> dict[str, Any]:
     """What the systems of one size have ``said`` to the test prompts, and the ``seconds`` of the
-    chain that made them; read where this code has made it."""
+    chain that made them; read where this code has made it.
+    """
     config = seeded(chain_config(preset), seed)
     code = code_fingerprint("rlhf_lab.pipeline", "rlhf_lab.evaluate")
     key = fingerprint([code, dataclasses.asdict(config)])

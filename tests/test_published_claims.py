@@ -53,7 +53,8 @@ def test_a_verdict_turns_when_the_data_do(judged: Any) -> None:
 def test_a_published_verdict_turns_too(tmp_path: Path) -> None:
     """The loss of every pair of systems with its sign turned: the claims on it fail, others not."""
     for name in (
-        "quickstart", "sweep", "sweep-edges", "behaviour", "labeling", "sft", "reward-model", "over-optimisation",
+        "quickstart", "sweep", "sweep-edges", "behaviour", "labeling", "sft", "reward-model",
+        "over-optimisation",
         "failures", "code-in-web", "size", "calibration", "knowledge", "in-context-cost",
         "instruction-tuning", "reasoning", "rbrm", "dialogue", "more-than-text",
         "second-round", "after-rlhf", "predicted-loss", "scaling-laws", "chain-of-thought",
