@@ -35,7 +35,7 @@ from rlhf_lab.world.suites import Item
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "book" / "results" / "calibration"
-SEEDS = CONFIG.seeds[:3]
+SEEDS = CONFIG.seeds
 SYSTEMS = ("base", "SFT", *GAMMAS)
 TOKENS = "next tokens"
 SWEPT = 100  # questions per suite of the sweep

@@ -39,7 +39,7 @@ from rlhf_lab.world.suites import Suite
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "book" / "results" / "in-context-cost"
-SEEDS = CONFIG.seeds[:3]
+SEEDS = CONFIG.seeds
 SYSTEMS = ("base", "SFT", *GAMMAS)
 SHOWN, TOLD, REWORDED, SWEPT = "shown", "told", "told in other words", "as in the sweep"
 SWEPT_SUITE, SWEPT_QUESTIONS = "sums/4", 100  # of the sweep: they tell whether policies are its own

@@ -54,7 +54,7 @@ from rlhf_lab.world.prompts import split_of
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "book" / "results" / "knowledge"
-SEEDS = CONFIG.seeds[:3]
+SEEDS = CONFIG.seeds
 SIZES = ("nano", "micro", "tiny")
 TRAINED = ("base", "SFT", *GAMMAS)
 FEW_SHOT = {f"{size}, examples": size for size in SIZES}
