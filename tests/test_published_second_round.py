@@ -120,7 +120,7 @@ def test_every_run_of_the_plan_is_published_once() -> None:
 
 
 def test_round_two_starts_from_a_policy_like_the_sweeps() -> None:
-    """Of the same settings, made again: PPO's samples turn on the last digits of the weights."""
+    """Of the same settings and seeds; on one machine they are the same to the last digit."""
     swept = pd.read_csv(sweep.FOLDER / "runs.csv").set_index("seed")
     cell = (swept.beta == sweep.PPO.beta) & (swept.gamma == sweep.PPO.gamma)
     start = read("policies").query("arm == @START").set_index("seed").gold_of_sweep
