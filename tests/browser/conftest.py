@@ -155,6 +155,11 @@ def said(message: Any) -> str:
     return f"{message.text} ({message.location.get('url', '')})"
 
 
+def left(request: Any) -> bool:
+    """A request that ended because its page was left, as a font's by a click on a link."""
+    return bool(request.failure == "net::ERR_ABORTED")
+
+
 @pytest.fixture
 def visit(chromium: Any) -> Iterator[Any]:
     """Open an address and note errors, failed requests and requests to other hosts."""
@@ -182,7 +187,7 @@ def visit(chromium: Any) -> Iterator[Any]:
         page = seen.page
         page.on("console", lambda m: m.type == "error" and seen.errors.append(said(m)))
         page.on("pageerror", lambda e: seen.errors.append(str(e)))
-        page.on("requestfailed", lambda r: seen.errors.append(f"failed: {r.url}"))
+        page.on("requestfailed", lambda r: left(r) or seen.errors.append(f"{r.failure}: {r.url}"))
         page.on("response", lambda r: r.status >= 400 and seen.errors.append(f"{r.status} {r.url}"))
         page.on("request", lambda r: r.url.startswith(own) or seen.foreign.append(r.url))
         page.goto(url, wait_until="load")
