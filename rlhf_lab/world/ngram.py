@@ -1,7 +1,7 @@
 """The baseline of every suite: an n-gram model with interpolated Kneser-Ney smoothing.
 
-If it comes near a neural model on a suite, that suite is too easy. Of a word w after the history h,
-with h' the history without its oldest word:
+If it comes near a neural model on a suite, that suite is too easy (``python -m benchmarks suites``
+says where it does). Of a word w after the history h, with h' the history without its oldest word:
 
     p(w | h) = max(c(hw) − D, 0) / c(h·)  +  D · N(h·) / c(h·) · p(w | h'),
 
