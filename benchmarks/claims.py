@@ -78,16 +78,10 @@ class Results:
         rows = found[wanted & (found.seed != "all")]
         return rows.set_index(rows.seed.astype(int)).difference
 
-    def cell(self, column: str, beta: float, gamma: float) -> pd.Series:
-        """A column of one cell of the sweep, by seed."""
-        found = self.table("sweep/runs")
+    def cell(self, column: str, beta: float, gamma: float, folder: str = "sweep") -> pd.Series:
+        """A column of one cell of the sweep, or of those beyond its edges, by seed."""
+        found = self.table(f"{folder}/runs")
         own = found[(found.policy == "ppo") & (found.beta == beta) & (found.gamma == gamma)]
-        return own.set_index("seed")[column]
-
-    def edge(self, column: str, beta: float, gamma: float) -> pd.Series:
-        """A column of one cell beyond the sweep's edges, by seed."""
-        found = self.table("sweep-edges/runs")
-        own = found[(found.beta == beta) & (found.gamma == gamma)]
         return own.set_index("seed")[column]
 
     def reference(self, column: str, policy: str) -> pd.Series:
@@ -368,6 +362,7 @@ FINISHED, INSIDE = "finished runs", "points inside of runs"  # of scaling_laws
 BASE, PROMPTED, SFT, PPO, PTX = "base", "prompted base", "SFT", "PPO, γ = 0", "PPO-ptx"
 SMALL_BASE, LARGE_BASE = "nano, examples", "tiny, examples"
 BETA, GAMMA = 0.02, 1.0  # the defaults
+EDGES = "sweep-edges"
 ENDINGS = "suite/story ending/0"
 FEW, MANY, SMALL = "few", "many", "one layer"  # reward models of the over-optimisation runs
 PLAIN_PPO = "PPO"  # of after_rlhf
@@ -396,11 +391,11 @@ VALUES: Mapping[str, Values] = {
     "kl-alone": lambda r: r.cell("loss", 1.0, 0.0) - r.reference("loss", "sft"),
     "kl-costs-reward": lambda r: r.cell("rm_score", BETA, 0.0) - r.cell("rm_score", 1.0, 0.0),
     "mix-costs-reward": lambda r: r.cell("rm_score", BETA, 0.0) - r.cell("rm_score", BETA, 3.0),
-    "kl-hundredfold": lambda r: r.edge("loss", 2.0, 0.0) - r.reference("loss", "sft"),
+    "kl-hundredfold": lambda r: r.cell("loss", 2.0, 0.0, EDGES) - r.reference("loss", "sft"),
     "kl-hundredfold-costs-reward": lambda r: (
-        r.cell("rm_score", BETA, 0.0) - r.edge("rm_score", 2.0, 0.0)
+        r.cell("rm_score", BETA, 0.0) - r.cell("rm_score", 2.0, 0.0, EDGES)
     ),
-    "mix-too-small": lambda r: r.edge("loss", BETA, 0.01) - r.reference("loss", "sft"),
+    "mix-too-small": lambda r: r.cell("loss", BETA, 0.01, EDGES) - r.reference("loss", "sft"),
     "no-penalty": lambda r: r.cell("gold", BETA, 0.0) - r.cell("gold", 0.0, 0.0),
     "calibration-lost": lambda r: _gain(r.error("story ending/0"), PPO, BASE),
     "truthful": lambda r: _gain(r.suite("misconceptions/0", "true and informative"), PTX, BASE),

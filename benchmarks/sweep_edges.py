@@ -12,33 +12,26 @@ from __future__ import annotations
 import json
 import time
 
-import pandas as pd
-
-from benchmarks.sweep import CONFIG, PPO, ROOT, WORK
+from benchmarks.sweep import CONFIG, PPO, ROOT, Part, collected, means
 from rlhf_lab.files import atomic_write
 from rlhf_lab.provenance import manifest
-from rlhf_lab.sweep import sweep
 
 FOLDER = ROOT / "book" / "results" / "sweep-edges"
-PARTS = (((2.0,), (0.0,)), ((PPO.beta,), (0.01, 0.03)))  # (β, γ)
+PARTS: tuple[Part, ...] = (
+    ((2.0,), (0.0,), CONFIG.seeds),
+    ((PPO.beta,), (0.01, 0.03), CONFIG.seeds),
+)
 
 
 def run() -> None:
     """Run what is missing, then publish the rows of PPO; base and SFT are those of the sweep."""
-    started, seconds, tables = time.time(), 0.0, []
-    for betas, gammas in PARTS:
-        found = sweep(CONFIG.chain, betas, gammas, CONFIG.seeds, WORK)
-        own = found[found.policy == "ppo"]
-        if (own.error != "").any() or len(own) < len(betas) * len(gammas) * len(CONFIG.seeds):
-            raise SystemExit("runs failed or are missing: nothing is published")
-        tables.append(own)
-        about_part = json.loads((WORK / "manifest.json").read_text(encoding="utf-8"))
-        seconds += about_part["seconds_of_all_runs"]
-    table = pd.concat(tables)
-    atomic_write(FOLDER / "runs.csv", table.to_csv(index=False, float_format="%.6g"))
+    started = time.time()
+    joined, _, seconds = collected(PARTS)
+    runs = joined["runs.csv"]
+    runs = runs[runs.policy == "ppo"]
+    atomic_write(FOLDER / "runs.csv", runs.to_csv(index=False))
     about = manifest("python -m benchmarks sweep_edges", CONFIG, CONFIG.seeds, started)
-    about["parts"] = [dict(zip(("betas", "gammas"), part, strict=True)) for part in PARTS]
+    about["parts"] = [dict(zip(("betas", "gammas", "seeds"), part, strict=True)) for part in PARTS]
     about["seconds_of_all_runs"] = round(seconds, 1)
     atomic_write(FOLDER / "manifest.json", json.dumps(about, indent=2) + "\n")
-    measured = ["gold", "rm_score", "kl", "loss"]
-    print(table.groupby(["beta", "gamma"])[measured].agg(["mean", "std"]).round(3).to_string())
+    print(means(runs).to_string())
