@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import socket
 
 import pytest
 import torch
-from accelerate.state import AcceleratorState
+from processes import bare_processes
 from safetensors.torch import load_file, save_file
 
 from rlhf_lab.errors import InputError
@@ -67,34 +66,47 @@ def join(rank: int, port: int) -> None:
         "MASTER_PORT": str(port),
         "ACCELERATE_USE_CPU": "true",
     }
-    AcceleratorState._reset_state(reset_partial_state=True)  # inherited by the fork
+
+
+def leave(_trainer: PPOTrainer | None) -> None:
+    """End this process while the trainer still lives, so that no group of gloo is destroyed.
+
+    Its destructor waits for its threads and holds Python's lock meanwhile; a thread that is just
+    letting go of a tensor waits for that lock (pytorch/pytorch#56297). One end in six hung.
+    """
+    torch.distributed.barrier()  # the other has read what this one sent
+    os._exit(0)
 
 
 def process(rank: int, port: int, folder, settings) -> None:
     join(rank, port)
     trainer = run(folder, f"rank{rank}", **settings)
     assert trainer.accelerator.num_processes == 2
-    torch.distributed.destroy_process_group()
+    leave(trainer)
 
 
 def refused(rank: int, port: int, folder) -> None:
     join(rank, port)
     with pytest.raises(InputError, match="minibatch_size"):
         run(folder, f"rank{rank}", batch_size=6, minibatches=2, gamma=0.0)
-    torch.distributed.destroy_process_group()
+    leave(None)
 
 
 def two(target, *arguments) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    context = multiprocessing.get_context("fork")
+    context = bare_processes()
     children = [context.Process(target=target, args=(r, port, *arguments)) for r in range(2)]
     for child in children:
         child.start()
-    for child in children:
-        child.join(timeout=120)
-    assert [child.exitcode for child in children] == [0, 0]
+    try:
+        for child in children:
+            child.join(timeout=300)
+        assert [child.exitcode for child in children] == [0, 0]
+    finally:
+        for child in children:  # one that waits for the other must not outlive the test
+            child.kill()
 
 
 @pytest.mark.parametrize("micro", [0, 1])

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import json
-import multiprocessing
 import os
 import random
 import signal
 import time
+from pathlib import Path
 
 import pytest
 import torch
+from processes import bare_processes
 
 from rlhf_lab.checkpoints import latest_checkpoint, load_checkpoint
 from rlhf_lab.errors import CheckpointError
@@ -138,11 +139,20 @@ def test_refuses_damaged_checkpoints(tmp_path, file):
         trainer(tmp_path, 2).train()
 
 
+def train_until(folder: Path, steps: int, last: int) -> None:
+    def wait(step: int, _row: object) -> None:
+        if step >= last:  # on a busy machine the test may see its target late
+            time.sleep(600)
+
+    torch.set_num_threads(1)  # as here, so that sums are the same
+    trainer(folder, steps, wait).train()
+
+
 def test_killed_at_20_random_moments(tmp_path):
     """SIGKILL anywhere in an iteration or in a checkpoint's writing."""
     steps, kills = 60, 20
     chance = random.Random(0)
-    context = multiprocessing.get_context("fork")
+    context = bare_processes()
     folder = tmp_path / "killed"
     started = time.perf_counter()
     trainer(tmp_path / "whole", steps).train()
@@ -156,12 +166,7 @@ def test_killed_at_20_random_moments(tmp_path):
 
     for _ in range(kills):
         target = min(done() + chance.randint(1, 3), steps - 2)
-
-        def wait(step: int, _row: object, last: int = target + 2) -> None:
-            if step >= last:  # on a busy machine this process may see the target late
-                time.sleep(600)
-
-        child = context.Process(target=lambda: trainer(folder, steps, wait).train())
+        child = context.Process(target=train_until, args=(folder, steps, target + 2))
         child.start()
         while child.is_alive() and done() < target:
             time.sleep(one_step / 50)
