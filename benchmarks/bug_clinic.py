@@ -42,7 +42,7 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "book" / "results"
 FOLDER = RESULTS / "bug-clinic"
 SFT = RESULTS / "quickstart" / "models" / "sft"
-SEEDS = (0, 1, 2)
+SEEDS = (0, 1, 2, 3, 4)
 SOUND = "sound"
 BUGS: dict[str, Callable[[nn.Module], clinic.Bug]] = {
     SOUND: lambda _: contextlib.nullcontext(),

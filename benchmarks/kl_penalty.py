@@ -41,7 +41,7 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "book" / "results"
 FOLDER = RESULTS / "kl-penalty"
 SFT = RESULTS / "quickstart" / "models" / "sft"
-SEEDS = (0, 1, 2)
+SEEDS = (0, 1, 2, 3, 4)
 FREE, FIXED, CONTROLLED = "β = 0", "β = 0.3", "controller"
 RUNS: dict[str, dict[str, Any]] = {
     FREE: {"beta": 0.0},

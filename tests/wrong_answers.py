@@ -312,7 +312,7 @@ verdict = {"plain PPO raises the held-out loss": "yes", "the mix lowers the loss
 verdict = {
     "plain PPO raises the held-out loss": "yes",
     "the mix lowers the loss": "yes",
-    "the mix lowers the reward model's score": "yes",
+    "the mix lowers the reward model's score": "no",
     "the mix raises the gold score": "yes",
 }
 """,
@@ -324,8 +324,8 @@ verdict = {
 verdict = {
     "plain PPO raises the held-out loss": "yes",
     "the mix lowers the loss": "no",
-    "the mix lowers the reward model's score": "yes",
-    "the mix raises the gold score": "open",
+    "the mix lowers the reward model's score": "open",
+    "the mix raises the gold score": "yes",
 }
 """,
             "zero_outside_decides",

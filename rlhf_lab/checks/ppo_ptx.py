@@ -293,7 +293,7 @@ def degrees_of_freedom_follow_the_seeds(paired_difference: Interval) -> None:
     near(high, -3 + half, "the upper end", "low comes before high", 1e-4)
 
 
-# --- verdict: what the three runs show -----------------------------------------------------------
+# --- verdict: what the five runs show ------------------------------------------------------------
 
 # What is claimed: measure, system, the one that it is compared with, and the sign.
 CLAIMS = {
