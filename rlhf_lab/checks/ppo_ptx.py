@@ -276,7 +276,7 @@ def interval_is_students(paired_difference: Interval) -> None:
     half = 4.302652729911275 * math.sqrt(7 / 3) / math.sqrt(3)
     hint = (
         "mean ± t·s/√n, with the deviation s divided by n − 1 and t the 97.5 % quantile of "
-        "Student's distribution with n − 1 degrees of freedom: with three seeds 4.303, not 1.96"
+        "Student's distribution with n − 1 degrees of freedom: with three values 4.303, not 1.96"
     )
     near(low, 4 / 3 - half, "the lower end", hint, 1e-4)
     near(high, 4 / 3 + half, "the upper end", hint, 1e-4)
