@@ -1,8 +1,8 @@
 """How long does each lab take with its solutions in, in fast mode and in full, on one core?
 
-Each lab runs from its first cell to its last in an empty folder of its own, as after a download. The
-seconds are process time of its kernel and of what that starts, so that other work on the machine
-changes them little. Fast mode is what tests run and has 60 seconds; in full a lab has 300.
+Each lab runs from its first cell to its last in an empty folder of its own, as after a download.
+The seconds are process time of its kernel and of what that starts, so that other work on the
+machine changes them little. Fast mode is what tests run and has 60 seconds; in full a lab has 300.
 """
 
 from __future__ import annotations
