@@ -6,7 +6,6 @@ width has a test file of its own, so that two processes can walk side by side.
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,38 @@ SOURCES = ("_modules/index.html", "_modules/rlhf_lab/ppo.html")
 # stands around the text, which is the same on all pages.
 COLOURS = {"runOnly": ["color-contrast"]}
 SHAPES = {"rules": {"color-contrast": {"enabled": False}}}
-# Half of all elements are words of code and of signatures, coloured by their class alone: they are
-# looked at where a class is new to the walk.
-CODE = (".highlight", "dt.sig")
-CODE_CLASSES = re.compile(r'<(?:span|div|dt) class="(\w{1,3}|highlight-\w+|sig sig-object)\b')
+# A rule of a style sheet knows an element by what it and its ancestors are: their names, classes
+# and attributes, and the place of a table's row (ids name places here, not looks). Elements that
+# agree in all of it have the same colours on every page, so a few of them stand for the others.
+# What a drawing or a script's own tree holds is looked at each time. `seen` counts by kind; what
+# has nothing new is marked.
+ENOUGH = 3  # of a kind, since axe cannot tell the colours of one that something lies upon
+ALIKE = """([seen, enough]) => {
+    const mute = /^(class|id|href|src|alt|title|for|name|content|aria-\\w+by|data-alike)$/;
+    const words = (node) => node.matches("input, select, textarea") || [...node.childNodes].some(
+        (child) => child.nodeType === Node.TEXT_NODE && child.data.trim());
+    const kind = (node) => {
+        const names = [node.localName, ...[...node.classList].sort()];
+        for (const { name, value } of node.attributes)
+            if (!mute.test(name)) names.push(`${name}=${value}`);
+        if (node.localName === "tr") names.push([...node.parentNode.children].indexOf(node) % 2);
+        return names.join(" ");
+    };
+    const look = (node, above) => {
+        if (node.shadowRoot || node.localName === "svg") return;
+        const path = `${above}>${kind(node)}`;
+        let alike = true;
+        if (words(node) && node.checkVisibility()) {
+            alike = (seen[path] ?? 0) >= enough;
+            if (!alike) seen[path] = (seen[path] ?? 0) + 1;
+        }
+        node.toggleAttribute("data-alike", alike);
+        for (const child of node.children) look(child, path);
+    };
+    look(document.body, "");
+    return seen;
+}"""
+NEW = ":not([data-alike])"
 # A button's colour takes 150 ms to change; what it shows on the way is nobody's contrast. A page
 # that draws no frame never ends a transition, so they are ended here and not waited for. Where one
 # ends another may begin (a child that takes its parent's colour): each list is of a settled style.
@@ -62,11 +89,17 @@ def wear(page: Any, scheme: str) -> None:
     page.evaluate(SETTLED)
 
 
+def mark_alike(page: Any, looked_at: dict[str, int]) -> dict[str, int]:
+    """Mark what earlier pages stand for; how many of each kind are looked at up to this one."""
+    found: dict[str, int] = page.evaluate(ALIKE, [looked_at, ENOUGH])
+    return found
+
+
 def walk(site: Path, address: str, visit: Any, run_axe: Any, width: int, piece: int) -> None:
     """Open every so many-th page at a width; the first page that fails a reader fails the walk."""
     names = pages(site)
     assert len(names) >= 4
-    looked_at: set[str] = set()
+    looked_at: dict[str, int] = {}
     for place, name in enumerate(names[piece::PIECES]):
         seen = visit(f"{address}/{name}", width=width, shared=True)
         figures = seen.see_all_figures()
@@ -82,12 +115,10 @@ def walk(site: Path, address: str, visit: Any, run_axe: Any, width: int, piece: 
         assert size[0] <= size[1], f"{name} scrolls sideways at {width} px: {size[0]} px wide"
         found = serious(run_axe(seen, **SHAPES))
         assert not found, (name, found)
-        classes = set(CODE_CLASSES.findall(page))
-        known = CODE if classes <= looked_at else ()
-        looked_at |= classes
+        looked_at = mark_alike(seen.page, looked_at)
         for scheme in ("light", "dark") if width > 320 else ("light",) if place == 0 else ():
             wear(seen.page, scheme)
-            found = serious(run_axe(seen, exclude=known, **COLOURS))
+            found = serious(run_axe(seen, new=NEW, **COLOURS))
             assert not found, (name, scheme, found)
         if width > 320:
             wear(seen.page, "light")  # the theme keeps it for the next page

@@ -264,9 +264,17 @@ def run_axe() -> Callable[..., list[Any]]:
     script = Path(axe.AXE_FILE_PATH).read_text(encoding="utf-8")
 
     def run(
-        seen: Visit, within: str = "html", exclude: Iterable[str] = (), **options: Any
+        seen: Visit,
+        within: str = "html",
+        exclude: Iterable[str] = (),
+        new: str = "*",
+        **options: Any,
     ) -> list[Any]:
-        seen.page.evaluate(script)
+        """Args: ``exclude``: parts, with what is in them; ``new``: elements to see colours of."""
+        if not seen.page.evaluate("() => 'axe' in window"):
+            seen.page.evaluate(script)
+        rule = {"id": "color-contrast", "selector": new}
+        seen.page.evaluate("(rule) => axe.configure({ rules: [rule] })", rule)
         # A formula has its text's colour, and MathJax an element for each of its letters.
         hidden = ("mjx-container > mjx-math", *exclude)
         where = {"include": [[within]], "exclude": [[selector] for selector in hidden]}
