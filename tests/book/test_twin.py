@@ -116,7 +116,7 @@ class TestChapter:
         assert "rlhf-lab[labs]==0.1.0" in chapter.cells[1].source  # with widgets
 
     def test_runs_in_an_empty_folder_without_the_book(
-        self, chapter: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, chapter: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, extension: Any
     ) -> None:
         """What the page read is brought along, and no package of the book is needed.
 
@@ -131,9 +131,9 @@ class TestChapter:
         monkeypatch.setenv("PYTHONPATH", f"{blocked}:{root}")
         folder = tmp_path / "downloads"
         folder.mkdir()
-        NotebookClient(
-            chapter, timeout=300, resources={"metadata": {"path": str(folder)}}
-        ).execute()
+        resources = {"metadata": {"path": str(folder)}}
+        with extension("cache").own_sockets() as config:
+            NotebookClient(chapter, timeout=300, resources=resources, config=config).execute()
         said = "".join(o.get("text", "") for c in chapter.cells for o in c.get("outputs", []))
         assert said.startswith("best of 2 is 2.5\n")
         drawn = [

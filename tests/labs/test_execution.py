@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.parametrize("name", [master.name for master in read_masters(ROOT)])
 def test_the_lab_runs(
-    name: str, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, extension: Any
 ) -> None:
     """In an empty folder, as after a download: what it reads it has brought along."""
     monkeypatch.setenv("RLHF_LAB_FAST", "1")
@@ -26,7 +27,8 @@ def test_the_lab_runs(
     (master,) = [master for master in read_masters(project) if master.name == name]
     notebook = editions.source(master, project)
     resources = {"metadata": {"path": str(tmp_path)}}
-    NotebookClient(notebook, timeout=1200, resources=resources).execute()
+    with extension("cache").own_sockets() as config:
+        NotebookClient(notebook, timeout=1200, resources=resources, config=config).execute()
     for cell in notebook.cells:
         if nbgrader(cell).get("grade"):
             assert not cell.outputs

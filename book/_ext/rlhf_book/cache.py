@@ -38,6 +38,7 @@ from nbformat import NotebookNode
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.environment import BuildEnvironment
+from traitlets.config import Config as Traits
 
 import rlhf_lab
 from rlhf_lab.files import atomic_write
@@ -155,6 +156,19 @@ class Cache:
         return (self.book if inside == name else self.package) / inside
 
 
+@contextlib.contextmanager
+def own_sockets() -> Iterator[Traits]:
+    """Configuration of a client of notebooks whose kernel needs no port, where that can be.
+
+    A port that was free when it was chosen may be taken before the kernel binds it; of kernels that
+    start at the same time some died of that. Sockets in a folder of their own are taken by nobody.
+    """
+    with tempfile.TemporaryDirectory(prefix="kernel-") as folder:
+        short = os.name == "posix" and len(folder) < 90  # a socket's name has at most 103 bytes
+        own = {"transport": "ipc", "ip": f"{folder}/socket"} if short else {}
+        yield Traits(KernelManager=own)
+
+
 class ObservedClient(NotebookClientBase):
     """myst-nb's client: outputs from the cache, or from a run that writes down what it reads."""
 
@@ -191,12 +205,13 @@ class ObservedClient(NotebookClientBase):
         cache = self.cache
         self.logger.info("Executing")
         started = time.time()
-        with recording(cache.book, cache.package) as record:
+        with recording(cache.book, cache.package) as record, own_sockets() as config:
             result = single_nb_execution(
                 self.notebook,
                 cwd=str(self.path.parent.resolve()),
                 allow_errors=self.nb_config.execution_allow_errors,
                 timeout=self.nb_config.execution_timeout,
+                config=config,
             )
             read = [os.fsdecode(path) for path in record.read_bytes().splitlines()]
         other = other_package(read, cache.package)
