@@ -12,9 +12,11 @@ NBGRADER := .venv-instructor/bin/nbgrader
 LATEX := latexmk texlive-xetex texlive-latex-extra texlive-fonts-recommended librsvg2-bin \
   fontconfig fonts-lmodern fonts-freefont-otf fonts-dejavu fonts-noto-cjk
 EXTRAS := book,labs,paradigms,peft,real,test
+STAGES := $(addprefix tests/test_,$(addsuffix .py,\
+  models sft reward ppo ppo_resume objectives rollout generation pretrain pipeline evaluate quickstart))
 
 .DEFAULT_GOAL := help
-.PHONY: help book student pdf latex labs instructor test lint bench serve clean
+.PHONY: help book student pdf latex labs instructor test oldest lint bench serve clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*##  *\(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -62,6 +64,13 @@ test: lint  ## lint, type-check and run all tests
 	$(BIN)/pytest -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder \
 	  --durations 25 --durations-min 10
 
+oldest:  ## test the stages with the oldest libraries that pyproject.toml allows, in .venv-oldest
+	$(PYTHON) -m venv .venv-oldest
+	sed -n -e '/^dependencies/,/^]/s/^ *"\([^>"]*\)>=\([^",]*\).*/\1==\2/p' \
+	  -e 's/^peft = \["peft>=\(.*\)"\]/peft==\1/p' pyproject.toml > .venv-oldest/constraints.txt
+	.venv-oldest/bin/python -m pip install --quiet -c .venv-oldest/constraints.txt -e '.[peft,test]'
+	.venv-oldest/bin/pytest $(STAGES)
+
 lint: $(READY)  ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -74,7 +83,7 @@ serve: book  ## build the site and serve it on this machine
 	@echo "http://127.0.0.1:$(PORT)/"
 	$(BIN)/python -m http.server --bind 127.0.0.1 --directory _build/html $(PORT)
 
-clean:  ## delete what was built; keeps .venv and .venv-instructor
+clean:  ## delete what was built; keeps the environments
 	rm -rf _build build .mypy_cache .pytest_cache .ruff_cache *.egg-info
 	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +
 
