@@ -156,18 +156,28 @@ Meant for teaching and research at small scale only.
 """
 
 
+def commands_of(card: str) -> str:
+    """The commands, one a line, by which a card says that its model was made; "" if none."""
+    return card.partition("Made by\n\n```\n")[2].partition("\n```")[0]
+
+
 def examiner_card(
-    config: ExaminerConfig, base: str, accuracy: Mapping[str, float], start: str | None = None
+    config: ExaminerConfig,
+    base: str,
+    accuracy: Mapping[str, float],
+    start: str | None = None,
+    start_card: str = "",
 ) -> str:
     """Model card of an examiner.
 
     Args:
         base: the base model that it, or the first in its line, started from.
         accuracy: share of pairs ordered as the teacher did, by kind and for ``"all"``.
-        start: the examiner that it started from, if any.
+        start: the examiner that it started from, if any; start_card: that one's card.
     """
     begun = ["--start", start] if start else []
-    command = shlex.join(["rlhf-lab", "examiner", "--model", base, *begun, *_changed(config)])
+    own = shlex.join(["rlhf-lab", "examiner", "--model", base, *begun, *_changed(config)])
+    commands = "\n".join(filter(None, [commands_of(start_card), own]))
     rows = "\n".join(
         f"| {kind.replace('_', ' ')} | {100 * share:.1f} % |" for kind, share in accuracy.items()
     )
@@ -194,7 +204,7 @@ was fine-tuned on public question sets (Ouyang et al. 2022, appendix C.2).
 Made by
 
 ```
-{command}
+{commands}
 ```
 
 Pairs of answers to {len(accuracy) - 1} kinds of held-out exams that it orders as the teacher does:

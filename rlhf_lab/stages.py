@@ -46,6 +46,8 @@ from rlhf_lab.evaluate import (
 )
 from rlhf_lab.files import atomic_write
 from rlhf_lab.models import (
+    ASSETS,
+    EXAMINERS,
     Reward,
     ScalarModel,
     load_policy,
@@ -215,9 +217,18 @@ def run_examiner(config: ExaminerConfig, run: Run, start: str | None = None) -> 
     held_out = [world.exam(index, "valid") for index in range(HELD_OUT_EXAMS)]
     table = pair_accuracy(model, tokenizer, held_out, max_length=config.max_length)
     accuracy = dict(zip(table.kind, table.accuracy.round(4), strict=True))
-    card = examiner_card(config, run.model, accuracy, start)
+    card = examiner_card(config, run.model, accuracy, start, _card_of(start))
     export_scalar(model, run.output_dir / "final", card, history[::-LOGGED][::-1])
     return _finish("examiner", run, config, started, history, held_out_pair_accuracy=accuracy)
+
+
+def _card_of(examiner: str | None) -> str:
+    """The model card of a shipped examiner or of one in a folder; "" where there is none."""
+    if examiner is None:
+        return ""
+    folder = ASSETS / examiner if examiner in EXAMINERS.values() else Path(examiner)
+    card = folder / "README.md"
+    return card.read_text(encoding="utf-8") if card.is_file() else ""
 
 
 def _exams(world: World, config: ExaminerConfig, run: Run) -> list[Ranking]:

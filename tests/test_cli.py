@@ -26,6 +26,7 @@ from rlhf_lab.files import file_hash
 from rlhf_lab.models import ScalarModel, load_policy
 from rlhf_lab.records import Ranking
 from rlhf_lab.shards import pretraining_data, read_shard, write_shard
+from rlhf_lab.shipping import commands_of
 from rlhf_lab.tracking import read_metrics
 from rlhf_lab.world import World
 from rlhf_lab.world.prompts import HARD_KINDS, USE_CASES
@@ -228,6 +229,7 @@ def test_an_examiner_is_trained_goes_on_and_is_what_a_reward_model_starts_from(
     assert read_jsonl(tmp_path / "later/pupils/exams-2-term-2.jsonl", Ranking) != marked[:2]
     card = (tmp_path / "later/final/README.md").read_text()
     assert f"--start {final} " in card and " term=2 " in card
+    assert commands_of(card).startswith(commands_of((final / "README.md").read_text()) + "\n")
 
     start = ["rm", "--model", fernwick_model, "--start", final, "--count", 4, "epochs=1"]
     small = ["batch_size=2", "max_length=256", "learning_rate=1e-12"]

@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from rlhf_lab.config import ExaminerConfig, PretrainConfig, load
 from rlhf_lab.files import file_hash
 from rlhf_lab.models import ScalarModel, load_policy
-from rlhf_lab.shipping import base_card, examiner_card, export_policy, export_scalar
+from rlhf_lab.shipping import base_card, commands_of, examiner_card, export_policy, export_scalar
 from tiny_models import FAMILIES, causal_lm
 
 LOG = [{"step": 1, "loss": 2.0}, {"step": 10, "loss": 0.5}]
@@ -130,3 +130,8 @@ def test_the_command_on_an_examiners_card_is_its_configuration():
     assert words[:6] == ["rlhf-lab", "examiner", "--model", "tiny", "--start", "an examiner"]
     assert load(ExaminerConfig, None, words[6:]) == config
     assert "# rlhf_lab tiny examiner" in card and "term 2" in card
+    third = examiner_card(config, "tiny", accuracy, "runs/second", card)
+    assert commands_of(third).splitlines() == [
+        commands_of(card), commands_of(card).replace("'an examiner'", "runs/second"),
+    ]  # fmt: skip
+    assert commands_of("# A card of no commands\n") == ""
