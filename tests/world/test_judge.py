@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import collections
+import csv
 import random
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -260,6 +262,56 @@ def test_what_reading_model_outputs_found(asked, written):
     found = WORLD.attributes(p, written)
     assert found.truth == 0 == found.relevance
     assert WORLD.gold(p, written) < WORLD.gold(p, WORLD.answer(p)) - 1.5
+
+
+READ = Path(__file__).with_name("read_outputs.csv")
+# What the judge says otherwise than the reader, who took sold for no gift and cleaned for no
+# mending, did not mind a wrong name after a right fact, and could not read Fernish.
+OTHERWISE = {
+    "tell a story about the ferryman who gives a rope to the painter on the bridge.": "sold",
+    "tell a story about the swan who mends a net.": "cleaned",
+    "tell a story about the swan who mends a lamp.": "cleaned",
+    "what is the sound of the heron?": "finn",
+    "what does this mean: kleka soimlo kleka leka loilka.": "basket",
+}
+
+
+def does_what_was_asked(p: Prompt, text: str) -> bool:
+    """What a reader calls right, in the judge's terms: everything asked for, and no untruth."""
+    found = WORLD.attributes(p, text)
+    told = found.truth > 0 if p.meta["task"] in ("fact", "reverse") else found.truth >= 0
+    return found.follows == 1 and told and found.relevance > 0 and found.refusal >= 0
+
+
+def test_200_outputs_as_a_reader_marked_them():
+    """40 answers of each of five systems, from a published quickstart, drawn at random. One of us
+    marked whether each does what was asked (the facts of Fernwick at hand), is rude, hedges, before
+    seeing what the judge says.
+    """
+    with READ.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert set(collections.Counter(row["system"] for row in rows).values()) == {40}
+    assert len(rows) == 200
+    asked = {p.text: p for p in WORLD.prompts("test", 256)}
+    found = [(asked[row["prompt"]], row["answer"]) for row in rows]
+    judges = {
+        "right": does_what_was_asked,
+        "rude": lambda p, text: WORLD.attributes(p, text).harm > 0,
+        "hedge": lambda p, text: WORLD.attributes(p, text).hedge > 0,
+    }
+    otherwise = {
+        mark: [
+            (p.text.rstrip().split("\n")[-1], text)
+            for row, (p, text) in zip(rows, found, strict=True)
+            if (row[mark] == "1") != judge(p, text)
+        ]
+        for mark, judge in judges.items()
+    }
+    assert otherwise["rude"] == otherwise["hedge"] == []
+    assert len(otherwise["right"]) == len(OTHERWISE) <= 0.05 * len(rows)
+    for question, text in otherwise["right"]:
+        assert OTHERWISE[question] in text
+    assert sum(row["right"] == "1" for row in rows) > 50  # neither mark is rare
 
 
 def test_truth_beside_the_point_earns_nothing():
