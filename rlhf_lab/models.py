@@ -365,7 +365,7 @@ class ScalarModel(nn.Module):
         Raises:
             CheckpointError: when a file is missing, damaged, or of another model.
         """
-        folder = ASSETS / folder if folder in EXAMINERS.values() else Path(folder)
+        folder = scalar_folder(folder)
         try:
             shape = json.loads((folder / "scalar.json").read_text(encoding="utf-8"))
             state = load_file(folder / "model.safetensors")
@@ -382,6 +382,11 @@ class ScalarModel(nn.Module):
                 f"train it again ({str(error).strip().splitlines()[0][:160]})",
             ) from None
         return model.to(device)
+
+
+def scalar_folder(name: str | Path) -> Path:
+    """Where a :class:`ScalarModel` lies: the package's own folder of a shipped one, or as named."""
+    return ASSETS / name if name in EXAMINERS.values() else Path(name)
 
 
 def require_same_vocabulary(scalar: ScalarModel, policy: Any, argument: str, source: str) -> None:

@@ -46,14 +46,13 @@ from rlhf_lab.evaluate import (
 )
 from rlhf_lab.files import atomic_write
 from rlhf_lab.models import (
-    ASSETS,
-    EXAMINERS,
     Reward,
     ScalarModel,
     load_policy,
     require_same_vocabulary,
     reward_function,
     save_policy,
+    scalar_folder,
 )
 from rlhf_lab.pipeline import (
     DEMONSTRATION_START,
@@ -226,8 +225,7 @@ def _card_of(examiner: str | None) -> str:
     """The model card of a shipped examiner or of one in a folder; "" where there is none."""
     if examiner is None:
         return ""
-    folder = ASSETS / examiner if examiner in EXAMINERS.values() else Path(examiner)
-    card = folder / "README.md"
+    card = scalar_folder(examiner) / "README.md"
     return card.read_text(encoding="utf-8") if card.is_file() else ""
 
 

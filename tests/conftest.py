@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 # Some tests fork, and a child that inherits the locks of torch's OpenMP threads may wait for ever.
 torch.set_num_threads(1)
-# Tests run side by side, one a core. Threads of kernels and commands beyond that wait for each
-# other by turning round: labs took four times as long.
+# Tests run side by side, one a core. With more threads than cores in kernels and commands, OpenMP
+# spins while it waits: labs took four times as long.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 ROOT = Path(__file__).parent.parent

@@ -284,9 +284,9 @@ def does_what_was_asked(p: Prompt, text: str) -> bool:
 
 
 def test_200_outputs_as_a_reader_marked_them():
-    """40 answers of each of five systems, from a published quickstart, drawn at random. One of us
-    marked whether each does what was asked (the facts of Fernwick at hand), is rude, hedges, before
-    seeing what the judge says.
+    """40 answers of each of five systems, from a published quickstart, drawn at random. The reader,
+    a large language model and no person, marked whether each does what was asked (the facts of
+    Fernwick at hand), is rude, hedges, before seeing what the judge says.
     """
     with READ.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
